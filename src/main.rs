@@ -1,0 +1,2 @@
+//! The `eventferry` command.
+fn main() {}
