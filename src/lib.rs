@@ -1,1 +1,5 @@
-//! Imports dropped event archives into a database and says what became of them.
+#![doc = include_str!("ARCHITECTURE.md")]
+
+pub mod clock;
+pub mod model;
+pub mod signal;

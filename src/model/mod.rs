@@ -1,0 +1,13 @@
+//! What the daemon talks about: jobs, datasets and their catalogue, records, problems, reports. No I/O.
+
+pub mod catalogue;
+pub mod job;
+pub mod policy;
+pub mod problem;
+pub mod report;
+
+pub use catalogue::{Dataset, FieldKind};
+pub use job::{JobId, JobState};
+pub use policy::{OnError, OnExisting};
+pub use problem::{Code, Problem, Severity};
+pub use report::Report;
