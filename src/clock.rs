@@ -48,11 +48,11 @@ impl Clock {
         Self { source: Source::Manual(Arc::new(Manual { start, state: Mutex::default(), advanced })) }
     }
 
-    /// Wall-clock time in UTC, to the microsecond (what both databases keep).
+    /// Wall-clock time in UTC, to the millisecond.
     #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine for the time")]
     pub fn now(&self) -> Timestamp {
         match &self.source {
-            Source::System { .. } => Utc::now().trunc_subsecs(6),
+            Source::System { .. } => Utc::now().trunc_subsecs(3),
             Source::Manual(manual) => {
                 let state = manual.lock();
                 let elapsed = chrono::TimeDelta::from_std(state.elapsed).unwrap_or(chrono::TimeDelta::MAX);
