@@ -48,8 +48,7 @@ CREATE TABLE events (
     updated_at TEXT NOT NULL,
     gone_at TEXT
 );
-CREATE INDEX events_by_source ON events (account, root_url, source_id);
-CREATE INDEX events_by_identifier ON events (account, root_url, identifier);
+CREATE INDEX events_by_account ON events (account, id);
 
 CREATE TABLE social_links (
     id INTEGER PRIMARY KEY,
@@ -275,7 +274,7 @@ CREATE TABLE media (
     updated_at TEXT NOT NULL,
     PRIMARY KEY (dataset, record_id, field)
 ) WITHOUT ROWID;
-CREATE INDEX media_by_path ON media (event_id, path);
+CREATE INDEX media_by_path ON media (event_id, path) WHERE state IN ('pending', 'stored');
 CREATE INDEX media_by_sha256 ON media (sha256);
 
 CREATE TABLE users (
