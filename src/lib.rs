@@ -2,5 +2,6 @@
 
 pub mod clock;
 pub mod db;
+pub mod format;
 pub mod model;
 pub mod signal;

@@ -222,8 +222,10 @@ codes! {
     Encoding "ENCODING" Error;
     /// A record has no id.
     IdMissing "ID_MISSING" Error;
-    /// A required field is absent or blank.
+    /// A required field is absent or null.
     FieldRequired "FIELD_REQUIRED" Error;
+    /// A field that should say something is blank; the record was imported all the same.
+    FieldBlank "FIELD_BLANK" Warning;
     /// A value has the wrong type.
     FieldType "FIELD_TYPE" Error;
     /// A date cannot be read.
