@@ -3,5 +3,6 @@
 pub mod clock;
 pub mod db;
 pub mod format;
+pub mod fsx;
 pub mod model;
 pub mod signal;
