@@ -321,6 +321,18 @@ pub fn create_folders(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Waits until no other holder has the folder locked, and locks it until the returned file is dropped or the process ends.
+///
+/// Where a file system knows no locks on folders there is none: use it where a lost race is ugly, not wrong.
+///
+/// # Errors
+/// Those of opening the folder.
+pub fn lock_folder(path: &Path) -> io::Result<File> {
+    let folder = File::open(path)?;
+    let _ = folder.lock();
+    Ok(folder)
+}
+
 /// Bytes that an unprivileged user may still write to the file system of `path`.
 ///
 /// # Errors
