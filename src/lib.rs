@@ -5,4 +5,5 @@ pub mod db;
 pub mod format;
 pub mod fsx;
 pub mod model;
+pub mod outbox;
 pub mod signal;
