@@ -2,4 +2,5 @@
 #![expect(clippy::disallowed_methods, reason = "tests stand outside: they write files and start programs")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed step fails the test")]
 
+mod architecture;
 mod support;
