@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed step fails the test")]
 
 mod architecture;
+mod example_archive;
 mod support;
 mod systemd;
