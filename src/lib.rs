@@ -3,4 +3,7 @@
 pub mod clock;
 pub mod db;
 pub mod model;
+pub mod pace;
+pub mod queue;
 pub mod signal;
+pub mod store;
