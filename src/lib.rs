@@ -7,4 +7,7 @@ pub mod format;
 pub mod fsx;
 pub mod model;
 pub mod outbox;
+pub mod pace;
+pub mod queue;
 pub mod signal;
+pub mod store;

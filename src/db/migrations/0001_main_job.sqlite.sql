@@ -310,6 +310,9 @@ INSERT INTO id_counters (name, next_id) VALUES
     ('sessions', 1),
     ('users', 1);
 
+-- One row per dropped archive. `finished_at` is when the outcome was frozen; the end is the final state.
+-- `source_turn` is true from the moment on which no other import with the same source key may begin, to the end.
+-- (`owner`, `epoch`) fence every update of a running job; `beat` grows as long as its owner lives.
 CREATE TABLE jobs (
     id TEXT PRIMARY KEY,
     kind TEXT NOT NULL,
@@ -319,12 +322,14 @@ CREATE TABLE jobs (
     archive_bytes INTEGER NOT NULL,
     archive_sha256 TEXT,
     source_key TEXT,
+    source_turn BOOLEAN NOT NULL,
     again BOOLEAN NOT NULL,
     retry_of TEXT,
     related_job TEXT,
     created_at TEXT NOT NULL,
     run_at TEXT NOT NULL,
     started_at TEXT,
+    claimed_at TEXT,
     finished_at TEXT,
     owner TEXT,
     epoch INTEGER NOT NULL,
@@ -333,6 +338,7 @@ CREATE TABLE jobs (
     outages INTEGER NOT NULL,
     strikes INTEGER NOT NULL,
     cancel_requested BOOLEAN NOT NULL,
+    last_trouble TEXT,
     waits_for TEXT,
     waits_since TEXT,
     blocked_on TEXT,
@@ -348,8 +354,11 @@ CREATE TABLE jobs (
     source_state TEXT NOT NULL,
     source_path TEXT
 );
-CREATE INDEX jobs_to_run ON jobs (run_at, id) WHERE state IN ('queued', 'paused');
-CREATE INDEX jobs_unfinished ON jobs (account, source_key, id) WHERE finished_at IS NULL;
+CREATE INDEX jobs_to_run ON jobs (account, id, run_at, kind, state) WHERE state IN ('queued', 'paused');
+CREATE INDEX jobs_running ON jobs (account, owner) WHERE state = 'running';
+CREATE INDEX jobs_blocked ON jobs (blocked_on, id) WHERE state = 'blocked';
+CREATE INDEX jobs_unfinished ON jobs (account, source_key, id) WHERE state IN ('queued', 'running', 'blocked', 'paused');
+CREATE INDEX jobs_by_claim ON jobs (account, claimed_at);
 CREATE INDEX jobs_by_account ON jobs (account, id);
 CREATE INDEX jobs_to_move ON jobs (id) WHERE source_state = 'leaving';
 

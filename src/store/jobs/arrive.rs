@@ -1,0 +1,147 @@
+//! A job comes, and a person calls it off.
+
+use super::source_turn::{self, Ahead};
+use super::{JobKind, behind};
+use crate::clock::Timestamp;
+use crate::db::{Arg, Database, DbError, Sql};
+use crate::model::{JobId, JobState};
+
+/// A job that is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewJob {
+    /// Its id; sorts by arrival.
+    pub id: JobId,
+    /// What it does.
+    pub kind: JobKind,
+    /// Whose it is.
+    pub account: String,
+    /// The dropped file's name as people see it.
+    pub archive_name: String,
+    /// The dropped file's size in bytes.
+    pub archive_bytes: u64,
+    /// Which event the archive speaks of, where that is known before the archive is read.
+    pub source_key: Option<String>,
+    /// Whether the same bytes are to be imported again.
+    pub again: bool,
+    /// The job that this one repeats.
+    pub retry_of: Option<JobId>,
+    /// When the file was claimed.
+    pub created_at: Timestamp,
+}
+
+/// What became of the wish for a new job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Insertion {
+    /// It is there now.
+    New {
+        /// The unfinished job that it waits for.
+        blocked_on: Option<JobId>,
+    },
+    /// It was there before, and is as it was.
+    Known,
+}
+
+/// What became of the wish to cancel a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancellation {
+    /// It will end as cancelled as soon as a daemon gets to it; asking twice is the same.
+    Requested,
+    /// Its outcome is frozen: it ends as it would have.
+    TooLate,
+    /// It has ended.
+    Ended(JobState),
+    /// There is no such job.
+    Unknown,
+}
+
+const INSERT: Sql = Sql::same(
+    "insert a job",
+    "INSERT INTO jobs (id, kind, account, state, archive_name, archive_bytes, source_key, source_turn, again, retry_of, \
+     created_at, run_at, epoch, beat, attempts, outages, strikes, cancel_requested, waits_for, waits_since, blocked_on, \
+     stage_done, stage_total, event_created, source_state) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, FALSE, $8, $9, $10, $10, 0, 0, 0, 0, 0, FALSE, $11, $12, $13, 0, 0, FALSE, \
+     'held') ON CONFLICT (id) DO NOTHING",
+);
+
+const STATE: Sql = Sql::per(
+    "read a job to cancel it",
+    "SELECT state FROM jobs WHERE id = $1",
+    "SELECT state FROM jobs WHERE id = $1 FOR UPDATE",
+);
+
+/// A running job keeps its owner, who sees the wish at its next checkpoint; all others are handed out at once.
+const CANCEL: Sql = Sql::same(
+    "cancel a job",
+    concat!(
+        "UPDATE jobs SET cancel_requested = TRUE, \
+         run_at = CASE WHEN state = 'running' THEN run_at ELSE $2 END, \
+         waits_for = CASE WHEN state = 'running' THEN waits_for ELSE NULL END, \
+         waits_since = CASE WHEN state = 'running' THEN waits_since ELSE NULL END, \
+         blocked_on = NULL, \
+         state = CASE WHEN state = 'running' THEN state ELSE 'queued' END \
+         WHERE id = $1 AND outcome IS NULL AND ",
+        unfinished!()
+    ),
+);
+
+pub(super) const STATEMENTS: &[Sql] = &[INSERT, STATE, CANCEL];
+
+/// Inserts a job as `queued`, or as `blocked` where an earlier import with its source key is unfinished. A job that is
+/// there already stays as it is.
+///
+/// # Errors
+/// Where the database is out of reach; the same call may be made again.
+pub async fn insert(database: &Database, job: &NewJob) -> Result<Insertion, DbError> {
+    let mut tx = database.begin().await?;
+    let ahead = match &job.source_key {
+        Some(key) => source_turn::ahead_of(&mut tx, job.id, &job.account, key).await?,
+        None => None,
+    };
+    let (state, waits_for, waits_since) = match &ahead {
+        Some(Ahead { job: blocker, archive_name }) => {
+            (JobState::Blocked, Some(behind(*blocker, archive_name)), Some(job.created_at))
+        }
+        None => (JobState::Queued, None, None),
+    };
+    let blocked_on = ahead.map(|ahead| ahead.job);
+    let inserted = tx
+        .execute(
+            &INSERT,
+            &[
+                Arg::from(job.id),
+                Arg::from(job.kind.as_str()),
+                Arg::from(&job.account),
+                Arg::from(state.as_str()),
+                Arg::from(&job.archive_name),
+                Arg::from(super::to_int(job.archive_bytes)),
+                Arg::from(job.source_key.clone()),
+                Arg::from(job.again),
+                Arg::from(job.retry_of),
+                Arg::from(job.created_at),
+                Arg::from(waits_for),
+                Arg::from(waits_since),
+                Arg::from(blocked_on),
+            ],
+        )
+        .await?;
+    tx.commit().await?;
+    Ok(if inserted == 1 { Insertion::New { blocked_on } } else { Insertion::Known })
+}
+
+/// Asks for a job to be cancelled. Whoever runs it next, or now, ends it with its files and its mail.
+///
+/// # Errors
+/// Where the database is out of reach; the same call may be made again.
+pub async fn cancel(database: &Database, job: JobId, now: Timestamp) -> Result<Cancellation, DbError> {
+    let mut tx = database.begin().await?;
+    let Some(row) = tx.fetch_optional(&STATE, &[Arg::from(job)]).await? else {
+        return Ok(Cancellation::Unknown);
+    };
+    let state = super::view::state(&row, 0)?;
+    if state.is_final() {
+        return Ok(Cancellation::Ended(state));
+    }
+    let cancelled = tx.execute(&CANCEL, &[Arg::from(job), Arg::from(now)]).await?;
+    tx.commit().await?;
+    Ok(if cancelled == 1 { Cancellation::Requested } else { Cancellation::TooLate })
+}

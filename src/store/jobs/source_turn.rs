@@ -1,0 +1,147 @@
+//! Imports of one account with the same source key run one after the other, in order of arrival.
+
+use super::{Lease, LeaseError, behind, job_id, update_leased};
+use crate::clock::Timestamp;
+use crate::db::{Arg, Database, DbError, Row, Sql, Tx};
+use crate::model::JobId;
+
+/// Whether a running job may go on with the source that its archive speaks of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceTurn {
+    /// It may, until it ends: no other import with this source key begins meanwhile.
+    Granted,
+    /// It must wait for this job; the runner gives its claim back with it.
+    BlockedOn(JobId),
+}
+
+/// The unfinished job that comes first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ahead {
+    pub(super) job: JobId,
+    pub(super) archive_name: String,
+}
+
+/// Two daemons that ask for the same source are served one after the other. SQLite has one writer anyway.
+const LOCK_SOURCE: Sql = Sql::per(
+    "lock a source",
+    "SELECT 1 WHERE $1 IS NOT NULL",
+    "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))",
+);
+
+const OTHERS: Sql = Sql::same(
+    "look for imports of the same source",
+    concat!(
+        "SELECT id, source_turn FROM jobs WHERE account = $1 AND source_key = $2 AND id <> $3 AND ",
+        unfinished!(),
+        " ORDER BY id DESC"
+    ),
+);
+
+const NAME_SOURCE: Sql = Sql::same(
+    "note the source of a job",
+    concat!(
+        "UPDATE jobs SET source_turn = (source_turn AND coalesce(source_key = $4, FALSE)), source_key = $4 WHERE ",
+        fence!(),
+        " RETURNING source_turn, account"
+    ),
+);
+
+const GRANT: Sql = Sql::same("grant a source", concat!("UPDATE jobs SET source_turn = TRUE WHERE ", fence!()));
+
+/// Locks it, so that it does not end before the one that waits for it has said so.
+const BLOCKER: Sql = Sql::per(
+    "read the job that another one waits for",
+    concat!("SELECT archive_name FROM jobs WHERE id = $1 AND ", unfinished!()),
+    concat!("SELECT archive_name FROM jobs WHERE id = $1 AND ", unfinished!(), " FOR UPDATE"),
+);
+
+const BLOCK: Sql = Sql::same(
+    "let a job wait for another",
+    concat!(
+        "UPDATE jobs SET state = 'blocked', owner = NULL, source_turn = FALSE, blocked_on = $4, waits_for = $5, \
+         waits_since = $6 WHERE ",
+        fence!()
+    ),
+);
+
+pub(super) const STATEMENTS: &[Sql] = &[LOCK_SOURCE, OTHERS, NAME_SOURCE, GRANT, BLOCKER, BLOCK];
+
+/// Notes which source a running job's archive speaks of and asks for its turn: it comes when every earlier unfinished
+/// import with this key has ended, and no later one holds it. Asked again, a granted turn stays granted.
+///
+/// # Errors
+/// [`LeaseError::Fenced`] where the job is no longer this lease's; else where the database is out of reach.
+pub async fn take_source_turn(database: &Database, lease: &Lease, source_key: &str) -> Result<SourceTurn, LeaseError> {
+    let mut tx = database.begin().await?;
+    let named = tx.fetch_optional(&NAME_SOURCE, &lease.args([Arg::from(source_key)])).await?;
+    let Some(row) = named else { return Err(LeaseError::Fenced(lease.job)) };
+    let holds: bool = row.get(0)?;
+    let account: String = row.get(1)?;
+    if holds {
+        tx.commit().await?;
+        return Ok(SourceTurn::Granted);
+    }
+    // Committed, so that whoever waits for the lock on the source sees this key, and nobody waits for this row.
+    tx.commit().await?;
+
+    let mut tx = database.begin().await?;
+    let turn = match ahead_of(&mut tx, lease.job, &account, source_key).await? {
+        Some(ahead) => SourceTurn::BlockedOn(ahead.job),
+        None => {
+            update_leased(&mut tx, &GRANT, lease, []).await?;
+            SourceTurn::Granted
+        }
+    };
+    tx.commit().await?;
+    Ok(turn)
+}
+
+/// Gives a running job back until another one has ended; where that has ended meanwhile, it is queued.
+///
+/// # Errors
+/// As [`take_source_turn`].
+pub async fn block_on(database: &Database, lease: &Lease, blocker: JobId, now: Timestamp) -> Result<(), LeaseError> {
+    let mut tx = database.begin().await?;
+    match tx.fetch_optional(&BLOCKER, &[Arg::from(blocker)]).await? {
+        Some(row) => {
+            let archive_name: String = row.get(0)?;
+            let args = [Arg::from(blocker), Arg::from(behind(blocker, &archive_name)), Arg::from(now)];
+            update_leased(&mut tx, &BLOCK, lease, args).await?;
+        }
+        None => update_leased(&mut tx, &super::lease::RELEASE, lease, [Arg::from(now)]).await?,
+    }
+    Ok(tx.commit().await?)
+}
+
+/// The newest unfinished import of this source that arrived before `job`; where there is none, the one that holds the
+/// turn. Waiting for earlier ones, and for the holder only, never closes a circle.
+pub(super) async fn ahead_of(
+    tx: &mut Tx,
+    job: JobId,
+    account: &str,
+    source_key: &str,
+) -> Result<Option<Ahead>, DbError> {
+    tx.fetch_all(&LOCK_SOURCE, &[Arg::from(format!("{account}/{source_key}"))]).await?;
+    loop {
+        let rows = tx.fetch_all(&OTHERS, &[Arg::from(account), Arg::from(source_key), Arg::from(job)]).await?;
+        let Some(first) = first_of(&rows, job)? else { return Ok(None) };
+        // It may have ended since it was read; then the next one is looked for.
+        if let Some(row) = tx.fetch_optional(&BLOCKER, &[Arg::from(first)]).await? {
+            return Ok(Some(Ahead { job: first, archive_name: row.get(0)? }));
+        }
+    }
+}
+
+fn first_of(rows: &[Row], job: JobId) -> Result<Option<JobId>, DbError> {
+    let mut holder = None;
+    for row in rows {
+        let other = job_id(row, 0)?;
+        if other < job {
+            return Ok(Some(other));
+        }
+        if row.get::<bool>(1)? {
+            holder = Some(other);
+        }
+    }
+    Ok(holder)
+}

@@ -1,0 +1,3 @@
+//! Everything that is read from and written to the tables: the only place with SQL text.
+
+pub mod jobs;

@@ -1,0 +1,4 @@
+//! What several areas of tests use: real servers that live as long as one test.
+
+pub(crate) mod postgres;
+pub(crate) mod smtp;
