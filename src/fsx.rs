@@ -67,6 +67,15 @@ impl AtomicFile {
         sync_folder(folder_of(&self.target))
     }
 
+    /// As [`AtomicFile::commit`], under another name on the same file system, for names that the bytes decide.
+    ///
+    /// # Errors
+    /// As [`AtomicFile::commit`].
+    pub fn commit_as(mut self, path: &Path) -> io::Result<()> {
+        path.clone_into(&mut self.target);
+        self.commit()
+    }
+
     /// As [`AtomicFile::commit`], but fails with `AlreadyExists` where the name is taken.
     ///
     /// # Errors

@@ -1,13 +1,16 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
+pub mod archive;
 pub mod clock;
 pub mod config;
 pub mod db;
 pub mod format;
 pub mod fsx;
+pub mod import;
 pub mod model;
 pub mod outbox;
 pub mod pace;
 pub mod queue;
 pub mod signal;
+pub mod storage;
 pub mod store;

@@ -49,6 +49,10 @@ impl DbError {
         Self { kind: DbErrorKind::Unusable, step, place: None, source: why.into().into() }
     }
 
+    pub(crate) fn disk(step: &'static str, source: std::io::Error) -> Self {
+        Self { kind: DbErrorKind::Disk, step, place: None, source: source.into() }
+    }
+
     pub(crate) fn newer(why: String) -> Self {
         Self { kind: DbErrorKind::Newer, step: "use the database", place: None, source: why.into() }
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::catalogue::Dataset;
 use super::job::{JobId, JobState};
 use super::problem::{Code, Problem};
-use crate::clock::Timestamp;
+use chrono::{DateTime, Utc};
 
 /// Version of the format of `result.json`; grows when a field changes its meaning or goes.
 pub const REPORT_VERSION: u32 = 1;
@@ -43,9 +43,9 @@ pub struct Report {
     /// How many problems there are of each code, those beyond the kept ones too.
     pub problem_counts: BTreeMap<Code, u64>,
     /// When work on it began.
-    pub started: Timestamp,
+    pub started: DateTime<Utc>,
     /// When the outcome was settled.
-    pub finished: Timestamp,
+    pub finished: DateTime<Utc>,
 }
 
 /// The dropped file.

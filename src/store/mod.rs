@@ -1,3 +1,7 @@
 //! Everything that is read from and written to the tables: the only place with SQL text.
 
+pub mod events;
 pub mod jobs;
+pub mod media;
+pub mod problems;
+pub mod records;

@@ -33,6 +33,8 @@ const BEAT: Sql = Sql::same(
 
 const IS_HELD: Sql = Sql::same("look at a lease", concat!("SELECT 1 FROM jobs WHERE ", fence!()));
 
+const CHECKPOINT_OF: Sql = Sql::same("read the checkpoint of a job", "SELECT checkpoint FROM jobs WHERE id = $1");
+
 const CHECKPOINT: Sql = Sql::same(
     "write a checkpoint",
     concat!(
@@ -86,7 +88,7 @@ const STRIKE: Sql = Sql::same(
 );
 
 pub(super) const STATEMENTS: &[Sql] =
-    &[BEAT, IS_HELD, CHECKPOINT, NOTE_PROGRESS, RELEASE, SNOOZE, RETRY_LATER, STRIKE];
+    &[BEAT, IS_HELD, CHECKPOINT_OF, CHECKPOINT, NOTE_PROGRESS, RELEASE, SNOOZE, RETRY_LATER, STRIKE];
 
 /// Shows that a process lives: the beat of each of its running jobs grows. Says which ones those are, with the epoch.
 ///
@@ -127,6 +129,17 @@ pub async fn checkpoint(
         Arg::from(update.event_created),
     ]);
     cancel_requested(tx, &CHECKPOINT, lease, &args).await
+}
+
+/// The last checkpoint of a job, as it was written.
+///
+/// # Errors
+/// Where the database is out of reach.
+pub async fn checkpoint_of(database: &Database, job: JobId) -> Result<Option<String>, DbError> {
+    match database.fetch_optional(&CHECKPOINT_OF, &[Arg::from(job)]).await? {
+        Some(row) => row.get(0),
+        None => Ok(None),
+    }
 }
 
 /// Shows how far a job is where nothing was written that a restart could build on: strikes stay.

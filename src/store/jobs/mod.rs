@@ -44,7 +44,7 @@ pub use arrive::{Cancellation, Insertion, NewJob, cancel, insert};
 pub use claim::{ClaimRequest, ClaimedJob, MustEnd, claim_next};
 pub use end::{Ending, Frozen, SourceToMove, finish, freeze, mark_moved, sources_to_move};
 pub use lease::{
-    CancelRequested, CheckpointUpdate, beat, checkpoint, is_held, note_progress, release, retry_later, snooze,
+    CancelRequested, CheckpointUpdate, beat, checkpoint, checkpoint_of, is_held, note_progress, release, retry_later, snooze,
     strike,
 };
 pub use progress::progress_text;

@@ -1,0 +1,696 @@
+//! The first pass: every byte is read, every record checked, and nothing is written to the database.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
+use std::path::Path;
+
+use chrono_tz::Tz;
+
+use super::problems::Problems;
+use super::references::{
+    Definitions, DefinitionsBuilder, Links, LinksBuilder, ReferencesBuilder, Resolved, may_rebuild,
+};
+use super::source::{self, Item, Layout, ReadError};
+use crate::archive::{Archive, Limits};
+use crate::format::{Converted, FieldValue, RawRecord, Ref, record};
+use crate::model::catalogue::{Field, FieldKind, fold};
+use crate::model::report::{DatasetCounts, Datasets, MediaCounts};
+use crate::model::{Code, Dataset, Problem, Severity};
+
+/// What the check needs to know.
+pub(crate) struct CheckInput<'a> {
+    pub(crate) archive: &'a Archive,
+    pub(crate) layout: &'a Layout,
+    pub(crate) limits: &'a Limits,
+    /// Where bookkeeping may be written.
+    pub(crate) scratch: &'a Path,
+    /// The event's zone.
+    pub(crate) zone: Tz,
+    /// Whether the archive only adds to an import, and so refers to what is in the database.
+    pub(crate) is_supplement: bool,
+    /// Which of these records the event already has in the database.
+    pub(crate) known: &'a dyn Fn(Dataset, Vec<String>) -> Result<HashSet<String>, CheckError>,
+    /// Called now and then with the dataset and the number of records read.
+    pub(crate) step: &'a dyn Fn(Dataset, u64) -> Result<(), CheckError>,
+}
+
+/// Why a check did not come to its end.
+#[derive(Debug)]
+pub(crate) enum CheckError {
+    /// The archive as a whole is refused.
+    Refused(Box<Problem>),
+    /// The disk failed.
+    Io(io::Error),
+    /// The database failed.
+    Db(crate::db::DbError),
+    /// The job is to stop here.
+    Stopped(super::Stop),
+}
+
+impl From<io::Error> for CheckError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<crate::db::DbError> for CheckError {
+    fn from(error: crate::db::DbError) -> Self {
+        Self::Db(error)
+    }
+}
+
+/// What the check found out.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    pub(crate) files: BTreeMap<Dataset, FileState>,
+    pub(crate) definitions: BTreeMap<Dataset, Definitions>,
+    pub(crate) resolved: BTreeMap<Dataset, Resolved>,
+    pub(crate) links: Links,
+    pub(crate) problems: Problems,
+    pub(crate) counts: Datasets,
+    pub(crate) media: MediaCounts,
+    /// Which entries are named by a record that goes in.
+    pub(crate) referenced: Vec<bool>,
+    /// Entries that cannot be read, with the reason.
+    pub(crate) damaged: HashMap<usize, String>,
+}
+
+/// Whether a dataset's file is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileState {
+    /// There is none, or it cannot be read.
+    Absent,
+    /// Some of its records have no id: what is gone cannot be told.
+    Incomplete,
+    /// Every record can be told.
+    Whole,
+}
+
+/// Records between two steps.
+const STEP: u64 = 2_000;
+
+/// Ids asked for at once.
+const KNOWN_AT_ONCE: usize = 500;
+
+/// Reads and checks the whole archive.
+pub(crate) fn check(input: &CheckInput<'_>) -> Result<Checked, CheckError> {
+    input.archive.begin_pass();
+    let mut check = Check {
+        input,
+        problems: Problems::new(input.limits.problems_kept),
+        counts: Datasets::new(),
+        files: BTreeMap::new(),
+        media: MediaCounts::default(),
+        referenced: vec![false; input.archive.entries().len()],
+        damaged: HashMap::new(),
+        forms: Vec::new(),
+        links: LinksBuilder::new(input.scratch),
+        references: BTreeMap::new(),
+    };
+    check.read_other_entries()?;
+    let mut definitions = BTreeMap::new();
+    for dataset in Dataset::ALL {
+        let read = check.read_dataset(dataset)?;
+        definitions.insert(dataset, read);
+    }
+    let resolved = check.resolve(&mut definitions)?;
+    let links = check.bring_links_together(&definitions)?;
+    check.say_what_forms_miss();
+    check.say_what_is_not_used();
+    Ok(Checked {
+        files: check.files,
+        definitions,
+        resolved,
+        links,
+        problems: check.problems,
+        counts: check.counts,
+        media: check.media,
+        referenced: check.referenced,
+        damaged: check.damaged,
+    })
+}
+
+struct Check<'a> {
+    input: &'a CheckInput<'a>,
+    problems: Problems,
+    counts: Datasets,
+    files: BTreeMap<Dataset, FileState>,
+    media: MediaCounts,
+    referenced: Vec<bool>,
+    damaged: HashMap<usize, String>,
+    forms: Vec<FormField>,
+    links: LinksBuilder,
+    references: BTreeMap<Dataset, (Dataset, &'static Field, ReferencesBuilder)>,
+}
+
+/// A field that the event's own form requires.
+struct FormField {
+    dataset: Dataset,
+    field: usize,
+    missing: u64,
+}
+
+impl Check<'_> {
+    /// Media and strays first, so that a reference to a damaged picture can be told as soon as it is met.
+    fn read_other_entries(&mut self) -> Result<(), CheckError> {
+        let archive = self.input.archive;
+        let data: HashSet<usize> = self.input.layout.files.values().copied().collect();
+        let mut buffer = vec![0; 128 * 1024];
+        for (index, entry) in archive.entries().iter().enumerate() {
+            if entry.is_dir || data.contains(&index) {
+                continue;
+            }
+            (self.input.step)(Dataset::Event, 0)?;
+            match source::read_through(archive, index, &mut buffer) {
+                Ok(()) => {}
+                Err(ReadError::File(problem)) => {
+                    self.damaged.insert(index, problem.message);
+                }
+                Err(ReadError::Archive(problem)) => return Err(CheckError::Refused(Box::new(problem))),
+                Err(ReadError::Io(error)) => return Err(error.into()),
+                Err(ReadError::Stopped(never)) => match never {},
+            }
+        }
+        Ok(())
+    }
+
+    fn read_dataset(&mut self, dataset: Dataset) -> Result<Definitions, CheckError> {
+        let input = self.input;
+        let mut builder = DefinitionsBuilder::new(input.scratch, dataset)?;
+        let mut positions = Positions::default();
+        let before = self.media;
+        self.counts.insert(dataset, DatasetCounts::default());
+        self.files.insert(dataset, FileState::Absent);
+        if self.has_own_records(dataset) {
+            self.files.insert(dataset, FileState::Whole);
+        }
+        self.expect_references(dataset)?;
+        let result = source::read_dataset(
+            input.archive,
+            input.layout,
+            input.limits,
+            dataset,
+            input.zone,
+            &mut |item| self.check_item(dataset, item, &mut builder, &mut positions),
+        );
+        match result {
+            Ok(()) => {}
+            Err(ReadError::File(problem)) => {
+                self.problems.forget(dataset);
+                self.problems.add_to(dataset, problem);
+                self.media = before;
+                self.files.insert(dataset, FileState::Absent);
+                self.counts.insert(dataset, DatasetCounts::default());
+                self.references.retain(|_, (from, _, _)| *from != dataset);
+                self.expect_references(dataset)?;
+                if dataset == Dataset::Speakers {
+                    self.links = LinksBuilder::new(input.scratch);
+                }
+                return Ok(Definitions::none(input.scratch, dataset)?);
+            }
+            Err(ReadError::Archive(problem)) => return Err(CheckError::Refused(Box::new(problem))),
+            Err(ReadError::Io(error)) => return Err(error.into()),
+            Err(ReadError::Stopped(error)) => return Err(error),
+        }
+        let file = self.file_name(dataset);
+        let (problems, counts) = (&mut self.problems, &mut self.counts);
+        let definitions = builder.finish(input.scratch, dataset, |twin| {
+            let singular = dataset.definition().singular;
+            let (position, earlier) = (positions.of(twin.ordinal), positions.of(twin.earlier));
+            let problem = match &twin.fresh_id {
+                None => {
+                    counts.entry(dataset).or_default().merged += 1;
+                    Problem::new(
+                        Code::DuplicateRecord,
+                        format!("the same {singular} stands at {earlier} and {position}; one of them was imported"),
+                        "remove one of the two",
+                    )
+                }
+                Some(fresh) => Problem::new(
+                    Code::DuplicateId,
+                    format!(
+                        "two different records, at {earlier} and {position}, have the same id; this one was imported as `{fresh}`"
+                    ),
+                    "give each record an id of its own",
+                ),
+            };
+            problems.add_to(dataset, problem.in_file(&file).at(position).of_record(&twin.id).in_field("id"));
+        })?;
+        Ok(definitions)
+    }
+
+    /// Social links stand in the event, other records in a file of their own.
+    fn has_own_records(&self, dataset: Dataset) -> bool {
+        let files = &self.input.layout.files;
+        files.contains_key(&dataset)
+            || (dataset == Dataset::SocialLinks && self.files.get(&Dataset::Event) == Some(&FileState::Whole))
+    }
+
+    fn file_name(&self, dataset: Dataset) -> String {
+        match self.input.layout.files.get(&dataset) {
+            Some(entry) => self.input.archive.entries()[*entry].path.clone(),
+            None if dataset == Dataset::SocialLinks => "event".to_owned(),
+            None => dataset.definition().files[0].to_owned(),
+        }
+    }
+
+    fn expect_references(&mut self, dataset: Dataset) -> Result<(), CheckError> {
+        for field in dataset.fields() {
+            let (FieldKind::Reference(target) | FieldKind::References(target)) = field.kind else { continue };
+            let has_file = self.files.get(&target).is_some_and(|state| *state != FileState::Absent);
+            let name = format!("{dataset}.{}", field.name);
+            let builder = ReferencesBuilder::new(self.input.scratch, &name, may_rebuild(target, has_file))?;
+            self.references.insert(target, (dataset, field, builder));
+        }
+        Ok(())
+    }
+
+    fn check_item(
+        &mut self,
+        dataset: Dataset,
+        item: Item<'_>,
+        builder: &mut DefinitionsBuilder,
+        positions: &mut Positions,
+    ) -> Result<(), CheckError> {
+        let Item { ordinal, position, outcome, .. } = item;
+        positions.push(ordinal, position);
+        let counts = self.counts.entry(dataset).or_default();
+        counts.read += 1;
+        if counts.read.is_multiple_of(STEP) {
+            (self.input.step)(dataset, counts.read)?;
+        }
+        let file = self.file_name(dataset);
+        let mut converted = match outcome {
+            Ok(converted) => converted,
+            Err(problem) => {
+                self.reject(dataset);
+                self.files.insert(dataset, FileState::Incomplete);
+                self.problems.add_to(dataset, problem.in_file(file).at(position));
+                return Ok(builder.add_unreadable(ordinal)?);
+            }
+        };
+        self.check_record(dataset, &mut converted)?;
+        let rejected = converted.problems.iter().any(|problem| problem.severity == Severity::Error);
+        if rejected {
+            self.reject(dataset);
+        }
+        if converted.source_id.is_none() {
+            self.files.insert(dataset, FileState::Incomplete);
+        }
+        for problem in converted.problems.drain(..) {
+            let problem = problem.in_file(&file).at(position);
+            let problem = match &converted.source_id {
+                Some(id) => problem.of_record(id),
+                None => problem,
+            };
+            self.problems.add_to(dataset, problem);
+        }
+        if !rejected {
+            self.check_media(dataset, &file, Some(position), &converted);
+            self.note_references(dataset, ordinal, &converted)?;
+            self.check_forms(dataset, &converted);
+        }
+        Ok(builder.add(ordinal, dataset, &converted, rejected)?)
+    }
+
+    fn reject(&mut self, dataset: Dataset) {
+        self.counts.entry(dataset).or_default().rejected += 1;
+    }
+
+    fn check_record(&mut self, dataset: Dataset, record: &mut Converted) -> Result<(), CheckError> {
+        if record.source_id.is_none() && !record.problems.iter().any(|problem| problem.field.as_deref() == Some("id")) {
+            record.problems.push(
+                Problem::new(
+                    Code::IdMissing,
+                    format!("the {} has no id", dataset.definition().singular),
+                    "give every record an `id`",
+                )
+                .in_field("id"),
+            );
+        }
+        if !record.unsaid.is_empty() {
+            let is_known = match &record.source_id {
+                Some(id) => (self.input.known)(dataset, vec![id.clone()])?.contains(id),
+                None => false,
+            };
+            if !is_known {
+                for field in &record.unsaid {
+                    record.problems.push(
+                        Problem::new(
+                            Code::FieldRequired,
+                            format!("the {} has no `{}`", dataset.definition().singular, field.name),
+                            format!("give the record a `{}`", field.name),
+                        )
+                        .in_field(field.name),
+                    );
+                }
+            }
+        }
+        if let (FieldValue::Instant(start), FieldValue::Instant(end)) =
+            (record.value(dataset, "starts_at"), record.value(dataset, "ends_at"))
+            && end.utc < start.utc
+        {
+            let value = format!("{} – {}", start.utc.to_rfc3339(), end.utc.to_rfc3339());
+            record.problems.push(
+                Problem::new(
+                    Code::EndBeforeStart,
+                    format!("the {} ends before it starts; it was imported as given", dataset.definition().singular),
+                    "look at both times",
+                )
+                .in_field("ends_at")
+                .with_value(&value),
+            );
+        }
+        Ok(())
+    }
+
+    fn check_media(&mut self, dataset: Dataset, file: &str, position: Option<u64>, record: &Converted) {
+        for (field, path) in media_of(dataset, record) {
+            self.media.referenced += 1;
+            let state = find_media(self.input.archive, &self.damaged, path);
+            let problem = match state {
+                FoundMedia::Remote => {
+                    self.media.remote += 1;
+                    continue;
+                }
+                FoundMedia::Entry(entry) => {
+                    self.referenced[entry] = true;
+                    self.media.stored += 1;
+                    continue;
+                }
+                FoundMedia::Damaged(entry, reason) => {
+                    self.referenced[entry] = true;
+                    Problem::new(Code::MediaDamaged, reason, "put the file into the archive again")
+                }
+                FoundMedia::Missing => Problem::new(
+                    Code::MediaMissing,
+                    "this file is not in the archive",
+                    "add the file, or correct the path; the record was imported without it",
+                ),
+            };
+            self.media.missing += 1;
+            let mut problem = problem.in_file(file).in_field(field.name).with_value(path);
+            problem.position = position;
+            problem.source_id.clone_from(&record.source_id);
+            self.problems.add_to(dataset, problem);
+        }
+    }
+
+    fn note_references(&mut self, dataset: Dataset, ordinal: u64, record: &Converted) -> Result<(), CheckError> {
+        for (field, value) in dataset.fields().iter().zip(&record.values) {
+            let (FieldKind::Reference(target) | FieldKind::References(target)) = field.kind else { continue };
+            let references: &[Ref] = match value {
+                FieldValue::Reference(reference) => std::slice::from_ref(reference),
+                FieldValue::References(references) => references,
+                _ => continue,
+            };
+            if let Some((_, _, builder)) = self.references.get_mut(&target) {
+                for reference in references {
+                    builder.add(ordinal, reference)?;
+                }
+            }
+            match target {
+                Dataset::Speakers => self.links.session_states(ordinal, references)?,
+                Dataset::Sessions => {
+                    self.links.speaker_states(ordinal, record.source_id.as_deref(), references)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The fields that a form requires, and how many records leave each of them empty.
+    fn check_forms(&mut self, dataset: Dataset, record: &Converted) {
+        if dataset == Dataset::CustomForms {
+            let text = |name: &str| match record.value(dataset, name) {
+                FieldValue::Text(text) => text.trim().to_ascii_lowercase(),
+                _ => String::new(),
+            };
+            let is = |name: &str| matches!(record.value(dataset, name), FieldValue::Boolean(true));
+            let target = match text("form").as_str() {
+                "session" => Dataset::Sessions,
+                "speaker" => Dataset::Speakers,
+                _ => return,
+            };
+            let identifier = text("field_identifier");
+            if let Some((field, _)) = target.field_of_key(&fold(&identifier))
+                && is("is_required")
+                && is("is_included")
+            {
+                self.forms.push(FormField { dataset: target, field, missing: 0 });
+            }
+            return;
+        }
+        for form in self.forms.iter_mut().filter(|form| form.dataset == dataset) {
+            let is_empty = match &record.values[form.field] {
+                FieldValue::Absent | FieldValue::Cleared => true,
+                FieldValue::Text(text) => text.trim().is_empty(),
+                FieldValue::References(references) => references.is_empty(),
+                _ => false,
+            };
+            form.missing += u64::from(is_empty);
+        }
+    }
+
+    fn resolve(
+        &mut self,
+        definitions: &mut BTreeMap<Dataset, Definitions>,
+    ) -> Result<BTreeMap<Dataset, Resolved>, CheckError> {
+        let mut resolved = BTreeMap::new();
+        for (target, (from, field, builder)) in std::mem::take(&mut self.references) {
+            let file = self.file_name(from);
+            let has_file = self.files.get(&target).is_some_and(|state| *state != FileState::Absent);
+            let rebuild = may_rebuild(target, has_file) && !self.input.is_supplement;
+            let Some(of_target) = definitions.get_mut(&target) else { continue };
+            let mut dangling = Vec::new();
+            let problems = &mut self.problems;
+            let known = self.input.known;
+            let mut say = |dangling: &mut Vec<(String, u64)>| -> Result<(), CheckError> {
+                let ids = dangling.iter().map(|(id, _)| id.clone()).collect();
+                let there = known(target, ids)?;
+                for (id, count) in dangling.drain(..).filter(|(id, _)| !there.contains(id)) {
+                    problems.add_to(from, dangling_reference(from, field, target, &id, count).in_file(&file));
+                }
+                Ok(())
+            };
+            let mut failed = None;
+            let found = builder.finish(self.input.scratch, target, of_target, rebuild, |text, count| {
+                dangling.push((text.id, count));
+                if dangling.len() >= KNOWN_AT_ONCE && failed.is_none() {
+                    failed = say(&mut dangling).err();
+                }
+                Ok(())
+            })?;
+            say(&mut dangling)?;
+            if let Some(error) = failed {
+                return Err(error);
+            }
+            if found.mismatches > 0 {
+                self.problems.add_to(from, name_mismatch(from, field, target, found.mismatches).in_file(&file));
+            }
+            self.check_rebuilt(target, &found)?;
+            resolved.insert(target, found);
+        }
+        Ok(resolved)
+    }
+
+    fn check_rebuilt(&mut self, dataset: Dataset, resolved: &Resolved) -> Result<(), CheckError> {
+        let mut rebuilt = 0;
+        let file = self.file_name(dataset);
+        resolved.each_rebuilt(|id, text| -> Result<(), CheckError> {
+            rebuilt += 1;
+            let mut record = rebuilt_record(dataset, &id, &text.name, text.nested.as_deref(), self.input.zone);
+            for problem in record.problems.drain(..) {
+                self.problems.add_to(dataset, problem.in_file(&file).of_record(&id));
+            }
+            self.check_media(dataset, &file, None, &record);
+            Ok(())
+        })?;
+        if rebuilt > 0 {
+            self.counts.entry(dataset).or_default().rebuilt = rebuilt;
+            let problem = Problem::new(
+                Code::RecordsRebuilt,
+                format!("{rebuilt} records were made from the objects nested in others, as the archive lacks them"),
+                format!("add them to the file `{}`", dataset.definition().files[0]),
+            );
+            self.problems.add_to(dataset, problem.in_file(file));
+        }
+        Ok(())
+    }
+
+    fn bring_links_together(&mut self, definitions: &BTreeMap<Dataset, Definitions>) -> Result<Links, CheckError> {
+        let builder = std::mem::replace(&mut self.links, LinksBuilder::new(self.input.scratch));
+        let (Some(sessions), Some(speakers)) =
+            (definitions.get(&Dataset::Sessions), definitions.get(&Dataset::Speakers))
+        else {
+            return Ok(Links::none());
+        };
+        let links = builder.finish(self.input.scratch, sessions, speakers)?;
+        if let Some((only_sessions, only_speakers)) = links.disagreement {
+            let problem = Problem::new(
+                Code::LinksDisagree,
+                format!(
+                    "{only_sessions} links stand only with the session and {only_speakers} only with the speaker; all were imported"
+                ),
+                "list the speakers of each session and the sessions of each speaker alike",
+            );
+            self.problems.add_to(
+                Dataset::Sessions,
+                problem.in_file(self.file_name(Dataset::Sessions)).in_field("speaker_ids"),
+            );
+        }
+        Ok(links)
+    }
+
+    fn say_what_forms_miss(&mut self) {
+        for form in std::mem::take(&mut self.forms) {
+            if form.missing == 0 {
+                continue;
+            }
+            let field = form.dataset.fields()[form.field].name;
+            let problem = Problem::new(
+                Code::FormFieldMissing,
+                format!(
+                    "the event's own form requires `{field}`, and {} records of `{}` have none; they were imported without",
+                    form.missing, form.dataset
+                ),
+                "fill the field in, or make it optional in the form",
+            );
+            self.problems.add_to(form.dataset, problem.in_file(self.file_name(form.dataset)).in_field(field));
+        }
+    }
+
+    fn say_what_is_not_used(&mut self) {
+        let entries = self.input.archive.entries();
+        let unused: Vec<&str> = (self.input.layout.media.iter())
+            .filter(|entry| !self.referenced[**entry])
+            .map(|entry| entries[*entry].path.as_str())
+            .collect();
+        if !unused.is_empty() {
+            self.problems.add(
+                Problem::new(
+                    Code::MediaUnreferenced,
+                    format!("{} media files are named by no record and were not stored", unused.len()),
+                    "name them in a record, or leave them out",
+                )
+                .with_value(&unused.join(", ")),
+            );
+        }
+        let ignored: Vec<&str> = (self.input.layout.ignored.iter())
+            .filter(|entry| !self.referenced[**entry])
+            .map(|entry| entries[*entry].path.as_str())
+            .collect();
+        if !ignored.is_empty() {
+            self.problems.add(
+                Problem::new(
+                    Code::EntryIgnored,
+                    format!("{} entries are no part of an event archive and were ignored", ignored.len()),
+                    "nothing needs to be done",
+                )
+                .with_value(&ignored.join(", ")),
+            );
+        }
+    }
+}
+
+fn dangling_reference(from: Dataset, field: &Field, target: Dataset, id: &str, count: u64) -> Problem {
+    let singular = target.definition().singular;
+    Problem::new(
+        Code::DanglingReference,
+        format!("{count} records of `{from}` refer to the {singular} `{id}`, which is not there"),
+        format!("add the {singular}, or remove the reference; it is kept and takes effect when the record arrives"),
+    )
+    .in_field(field.name)
+    .with_value(id)
+}
+
+fn name_mismatch(from: Dataset, field: &Field, target: Dataset, count: u64) -> Problem {
+    let singular = target.definition().singular;
+    Problem::new(
+        Code::NameMismatch,
+        format!("{count} references of `{from}` name the {singular} otherwise than its own record does; the id was followed"),
+        "look whether the ids are the right ones",
+    )
+    .in_field(field.name)
+}
+
+/// The media fields of a record that say something.
+pub(crate) fn media_of(dataset: Dataset, record: &Converted) -> impl Iterator<Item = (&'static Field, &str)> {
+    dataset.fields().iter().zip(&record.values).filter_map(|(field, value)| match (field.kind, value) {
+        (FieldKind::Media, FieldValue::Text(path)) => Some((field, path.as_str())),
+        _ => None,
+    })
+}
+
+/// Where the file is that a media field names.
+pub(crate) enum FoundMedia {
+    /// Elsewhere: the value is a link.
+    Remote,
+    /// In the archive.
+    Entry(usize),
+    /// In the archive, but not readable, for this reason.
+    Damaged(usize, String),
+    /// Nowhere.
+    Missing,
+}
+
+pub(crate) fn find_media(archive: &Archive, damaged: &HashMap<usize, String>, path: &str) -> FoundMedia {
+    if is_remote(path) {
+        return FoundMedia::Remote;
+    }
+    match archive.find(path) {
+        None => FoundMedia::Missing,
+        Some(entry) => match damaged.get(&entry) {
+            Some(reason) => FoundMedia::Damaged(entry, reason.clone()),
+            None => FoundMedia::Entry(entry),
+        },
+    }
+}
+
+/// Whether a value has a scheme such as `https:`, or begins with `//`.
+fn is_remote(value: &str) -> bool {
+    if value.starts_with("//") {
+        return true;
+    }
+    let Some((scheme, _)) = value.split_once(':') else { return false };
+    scheme.len() > 1
+        && scheme.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic())
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
+}
+
+/// A record made from an object nested in another; where that object is bad, from its id and name alone.
+pub(crate) fn rebuilt_record(dataset: Dataset, id: &str, name: &Option<String>, nested: Option<&str>, zone: Tz) -> Converted {
+    let convert = |text: &str| {
+        let raw = RawRecord::parse(text).ok()?;
+        let mut converted = record::convert(dataset, &raw, zone);
+        converted.source_id = Some(id.to_owned());
+        let is_good = converted.problems.iter().all(|problem| problem.severity == Severity::Warning);
+        (is_good && converted.unsaid.is_empty()).then_some(converted)
+    };
+    nested.and_then(convert).unwrap_or_else(|| {
+        let plain = serde_json::json!({ "id": id, "name": name }).to_string();
+        let raw = RawRecord::parse(&plain).unwrap_or_default();
+        let mut converted = record::convert(dataset, &raw, zone);
+        converted.source_id = Some(id.to_owned());
+        converted
+    })
+}
+
+/// Places in the file by number, where they are not the same (fields of forms share the place of their form).
+#[derive(Default)]
+struct Positions {
+    odd: HashMap<u64, u64>,
+}
+
+impl Positions {
+    fn push(&mut self, ordinal: u64, position: u64) {
+        if position != ordinal + 1 {
+            self.odd.insert(ordinal, position);
+        }
+    }
+
+    fn of(&self, ordinal: u64) -> u64 {
+        self.odd.get(&ordinal).copied().unwrap_or(ordinal + 1)
+    }
+}

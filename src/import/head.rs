@@ -1,0 +1,179 @@
+//! What an archive says about itself: which event, from where, and what is wanted with it.
+
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+
+use super::source::{self, Layout, ReadError};
+use crate::archive::{Archive, Limits};
+use crate::clock::Timestamp;
+use crate::format::{Converted, FieldValue, zone};
+use crate::model::{Code, Dataset, JobId, OnError, OnExisting, Problem};
+
+/// What can be told before the records are read.
+#[derive(Clone, Debug, Default)]
+pub struct Head {
+    /// The server that the archive came from; empty where that is not known.
+    pub root_url: String,
+    /// The event; none where its file is missing or cannot be read.
+    pub event: Option<EventHead>,
+    /// What `eventferry.json` asks for.
+    pub directives: Directives,
+    /// What is wrong with `meta`.
+    pub problems: Vec<Problem>,
+}
+
+/// The event of an archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventHead {
+    /// Its id there.
+    pub source_id: String,
+    /// Its identifier there.
+    pub identifier: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// When it starts.
+    pub starts_at: Option<Timestamp>,
+    /// Its zone.
+    pub zone: Option<Tz>,
+}
+
+/// What `eventferry.json` may ask for, as far as the account allows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Directives {
+    /// Version of this format.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u32>,
+    /// What happens to an archive with errors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_error: Option<OnError>,
+    /// What happens where the event is there already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_existing: Option<OnExisting>,
+    /// The id here of the event that the records go into.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<i64>,
+    /// Whether handlers are called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub with_handlers: Option<bool>,
+    /// Whether bytes that were imported before are imported again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<bool>,
+    /// The job whose rejected records these are: they only add to its import.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supplement_of: Option<JobId>,
+}
+
+/// Version of `eventferry.json`.
+pub const DIRECTIVES_VERSION: u32 = 1;
+
+/// Reads what an archive says about itself.
+///
+/// # Errors
+/// [`ReadError::Archive`] where the archive as a whole is refused, [`ReadError::Io`] where the disk fails.
+pub fn read(archive: &Archive, layout: &Layout, limits: &Limits) -> Result<Head, ReadError<Problem>> {
+    let mut head = Head::default();
+    if let Some(entry) = layout.directives {
+        head.directives = directives(archive, limits, entry)?;
+    }
+    if let Some(entry) = layout.meta {
+        let root_url = source::read_object(archive, limits, entry, |meta, _| {
+            let raw = meta.get("root_url")?;
+            crate::format::value::text(raw).ok().map(|text| text.trim().replace('\0', ""))
+        });
+        match root_url {
+            Ok(root_url) => head.root_url = root_url.flatten().unwrap_or_default(),
+            Err(ReadError::File(problem)) => head.problems.push(problem),
+            Err(other) => return Err(other),
+        }
+    }
+    head.event = match event(archive, layout, limits) {
+        Ok(event) => event,
+        // The check says what is wrong with the file.
+        Err(ReadError::File(_)) => None,
+        Err(other) => return Err(other),
+    };
+    Ok(head)
+}
+
+fn directives(archive: &Archive, limits: &Limits, entry: usize) -> Result<Directives, ReadError<Problem>> {
+    let refuse = |why: String| {
+        ReadError::Archive(
+            Problem::new(
+                Code::PolicyInvalid,
+                format!("`{}` cannot be followed: {why}; nothing was imported", source::DIRECTIVES_FILE),
+                "correct the file, or leave it out of the archive",
+            )
+            .in_file(source::DIRECTIVES_FILE),
+        )
+    };
+    let read = source::read_object(archive, limits, entry, |_, text| serde_json::from_str::<Directives>(text));
+    let directives = match read {
+        Ok(Some(Ok(directives))) => directives,
+        Ok(Some(Err(error))) => return Err(refuse(error.to_string())),
+        Ok(None) => return Err(refuse("it is no JSON object in UTF-8".to_owned())),
+        Err(ReadError::File(problem)) => return Err(refuse(problem.message)),
+        Err(other) => return Err(other),
+    };
+    match directives.version {
+        Some(version) if version > DIRECTIVES_VERSION => {
+            Err(refuse(format!("it is of version {version}, this eventferry knows {DIRECTIVES_VERSION}")))
+        }
+        _ => Ok(directives),
+    }
+}
+
+fn event(archive: &Archive, layout: &Layout, limits: &Limits) -> Result<Option<EventHead>, ReadError<Problem>> {
+    let read = |zone: Tz| {
+        let mut found = None;
+        source::read_dataset(archive, layout, limits, Dataset::Event, zone, &mut |item| {
+            found = item.outcome.ok();
+            Ok::<(), Problem>(())
+        })?;
+        Ok::<Option<Converted>, ReadError<Problem>>(found)
+    };
+    let Some(mut event) = read(Tz::UTC)? else { return Ok(None) };
+    let zone = zone_of(&event);
+    if let Some(zone) = zone {
+        // A start without an offset is in the event's own zone, which is known only now.
+        event = match read(zone)? {
+            Some(event) => event,
+            None => return Ok(None),
+        };
+    }
+    let text = |name: &str| match event.value(Dataset::Event, name) {
+        FieldValue::Text(text) if !text.trim().is_empty() => Some(text.trim().to_owned()),
+        _ => None,
+    };
+    let starts_at = match event.value(Dataset::Event, "starts_at") {
+        FieldValue::Instant(moment) => Some(moment.utc),
+        _ => None,
+    };
+    let Some(source_id) = event.source_id.clone() else { return Ok(None) };
+    Ok(Some(EventHead {
+        source_id,
+        identifier: text("identifier"),
+        name: text("name").unwrap_or_default(),
+        starts_at,
+        zone,
+    }))
+}
+
+fn zone_of(event: &Converted) -> Option<Tz> {
+    match event.value(Dataset::Event, "timezone") {
+        FieldValue::Text(name) => zone::recognise(name).map(|found| found.zone),
+        _ => None,
+    }
+}
+
+impl Head {
+    /// The source event: imports of one account with the same key run one after the other.
+    pub fn source_key(&self) -> Option<String> {
+        if let Some(event) = self.directives.event {
+            return Some(format!("event {event}"));
+        }
+        let event = self.event.as_ref()?;
+        let id = event.identifier.as_deref().unwrap_or(&event.source_id);
+        Some(format!("{} {id}", self.root_url))
+    }
+}

@@ -1,0 +1,473 @@
+//! The second pass into the database: chunk by chunk, each with its checkpoint, so that a restart goes on after the last.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::check::FileState;
+use super::feed::{self, Chunk, Feed, FeedError};
+use super::head::{EventHead, Head};
+use super::write::{self, EventState, Memory};
+use super::{Context, RunError, Target};
+use crate::db::{DbErrorKind, Tx};
+use crate::model::report::{Datasets, LinkCounts};
+use crate::model::{Code, Dataset, Problem};
+use crate::signal::FailPoint;
+use crate::storage::Stored;
+use crate::store::jobs::{self, CheckpointUpdate};
+use crate::store::records;
+use crate::store::{events, media, problems};
+
+/// Where a load is; written with every chunk.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// Version of this format.
+    pub version: u32,
+    /// What is being done.
+    pub stage: Stage,
+    /// The next record, problem, or entry of the stage.
+    pub next: u64,
+    /// The event that the archive goes into.
+    pub event: Option<EventPlace>,
+    /// What became of the records so far.
+    pub datasets: Datasets,
+    /// Links so far.
+    pub links: LinkCounts,
+}
+
+/// The event that an archive goes into.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventPlace {
+    /// Its id here.
+    pub id: i64,
+    /// Whether this job made it.
+    pub created: bool,
+}
+
+/// What a load does, in this order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Problem rows.
+    #[default]
+    Problems,
+    /// Records of a dataset.
+    Records(Dataset),
+    /// Marking what is gone from a dataset.
+    Gone(Dataset),
+    /// Media files.
+    Media,
+    /// Nothing is left.
+    Done,
+}
+
+const CHECKPOINT_VERSION: u32 = 1;
+
+/// Problem rows, and records looked at for being gone, in one transaction.
+const ROWS_AT_ONCE: usize = 1_000;
+
+/// Media files whose rows are written in one transaction.
+const MEDIA_AT_ONCE: usize = 20;
+
+/// Loads what the check found good. Returns the last checkpoint.
+pub(super) async fn load(
+    context: &mut Context<'_>,
+    feed: &Arc<Feed>,
+    head: &Head,
+    target: &Target,
+    problems: &[Problem],
+    from: Option<Checkpoint>,
+) -> Result<Checkpoint, RunError> {
+    let mut checkpoint = from.unwrap_or_else(|| begin(feed, target));
+    let mut event = EventState { was_there: checkpoint.event.as_ref().is_some_and(|event| !event.created), has_unresolved: false };
+    if let Some(place) = checkpoint.event.as_ref().filter(|_| event.was_there) {
+        let mut tx = context.database.begin().await?;
+        event.has_unresolved = records::has_unresolved(&mut tx, place.id).await?;
+        tx.rollback().await?;
+    }
+    let mut memory = Memory::default();
+    loop {
+        match checkpoint.stage {
+            Stage::Problems => load_problems(context, problems, &mut checkpoint).await?,
+            Stage::Records(Dataset::Event) => {
+                load_event(context, feed, head, target, &mut checkpoint).await?;
+            }
+            Stage::Records(dataset) => {
+                load_records(context, feed, dataset, event, &mut memory, &mut checkpoint).await?;
+            }
+            Stage::Gone(dataset) => mark_gone(context, feed, dataset, event, &mut checkpoint).await?,
+            Stage::Media => load_media(context, feed, &mut checkpoint).await?,
+            Stage::Done => return Ok(checkpoint),
+        }
+        checkpoint.stage = after(checkpoint.stage);
+        checkpoint.next = 0;
+    }
+}
+
+/// Writes nothing but problem rows: for archives of which nothing goes in.
+pub(super) async fn load_only_problems(
+    context: &mut Context<'_>,
+    problems: &[Problem],
+    from: Option<Checkpoint>,
+) -> Result<(), RunError> {
+    let mut checkpoint =
+        from.unwrap_or(Checkpoint { version: CHECKPOINT_VERSION, ..Checkpoint::default() });
+    if checkpoint.stage == Stage::Problems {
+        load_problems(context, problems, &mut checkpoint).await?;
+    }
+    Ok(())
+}
+
+fn begin(feed: &Feed, target: &Target) -> Checkpoint {
+    let event = match target {
+        Target::New { .. } => None,
+        Target::Existing(event) => Some(EventPlace { id: event.id, created: false }),
+    };
+    Checkpoint {
+        version: CHECKPOINT_VERSION,
+        stage: Stage::Problems,
+        next: 0,
+        event,
+        datasets: feed.checked.counts.clone(),
+        links: LinkCounts::default(),
+    }
+}
+
+fn after(stage: Stage) -> Stage {
+    let following = |dataset: Dataset| Dataset::ALL.into_iter().find(|other| *other > dataset);
+    match stage {
+        Stage::Problems => Stage::Records(Dataset::Event),
+        Stage::Records(dataset) => following(dataset).map_or(Stage::Gone(Dataset::SocialLinks), Stage::Records),
+        Stage::Gone(dataset) => following(dataset).map_or(Stage::Media, Stage::Gone),
+        Stage::Media | Stage::Done => Stage::Done,
+    }
+}
+
+/// What a stage does, in lower case.
+pub(super) fn phrase(stage: Stage) -> String {
+    match stage {
+        Stage::Problems => "writing problems".to_owned(),
+        Stage::Records(dataset) => format!("importing {}", dataset.as_str().replace('_', " ")),
+        Stage::Gone(dataset) => format!("looking for {} that are gone", dataset.as_str().replace('_', " ")),
+        Stage::Media => "storing media".to_owned(),
+        Stage::Done => "reporting".to_owned(),
+    }
+}
+
+/// Ends a chunk: checkpoint, commit, then the pause that lets others have the database.
+async fn commit(
+    context: &mut Context<'_>,
+    mut tx: Tx,
+    checkpoint: &Checkpoint,
+    done: u64,
+    total: u64,
+) -> Result<(), RunError> {
+    context.check_source()?;
+    let update = CheckpointUpdate {
+        stage: phrase(checkpoint.stage),
+        stage_done: done,
+        stage_total: total,
+        checkpoint: serde_json::to_string(checkpoint).map_err(std::io::Error::from)?,
+        event_id: checkpoint.event.as_ref().map(|event| event.id),
+        event_created: checkpoint.event.as_ref().is_some_and(|event| event.created),
+    };
+    let cancel = jobs::checkpoint(&mut tx, &context.lease, &update).await?;
+    context.signals.reach(FailPoint::ChunkBeforeCommit)?;
+    tx.commit().await?;
+    context.signals.reach(FailPoint::ChunkAfterCommit)?;
+    context.report_progress(&update).await;
+    if cancel.0 {
+        return Err(RunError::Cancelled(Box::new(checkpoint.clone())));
+    }
+    context.between_chunks().await
+}
+
+async fn load_problems(
+    context: &mut Context<'_>,
+    problems: &[Problem],
+    checkpoint: &mut Checkpoint,
+) -> Result<(), RunError> {
+    let total = problems.len();
+    let mut next = usize::try_from(checkpoint.next).unwrap_or(total);
+    while next < total {
+        let end = (next + ROWS_AT_ONCE).min(total);
+        let mut tx = context.database.begin().await?;
+        problems::insert(&mut tx, context.lease.job, next as u64 + 1, &problems[next..end]).await?;
+        next = end;
+        checkpoint.next = next as u64;
+        commit(context, tx, checkpoint, next as u64, total as u64).await?;
+    }
+    Ok(())
+}
+
+/// The event is made, or changed, in a chunk of its own, before everything that hangs on it.
+async fn load_event(
+    context: &mut Context<'_>,
+    feed: &Arc<Feed>,
+    head: &Head,
+    target: &Target,
+    checkpoint: &mut Checkpoint,
+) -> Result<(), RunError> {
+    if checkpoint.next > 0 {
+        return Ok(());
+    }
+    let mut chunks = feed::start(feed, Dataset::Event, 0, context.chunk);
+    let mut record = None;
+    while let Some(chunk) = chunks.recv().await {
+        let chunk = chunk?;
+        record = chunk.records.into_iter().next().or(record);
+        if chunk.is_last {
+            break;
+        }
+    }
+    let Some(record) = record else { return Ok(()) };
+    let mut tx = context.database.begin().await?;
+    let counts = checkpoint.datasets.entry(Dataset::Event).or_default();
+    match (&checkpoint.event, target, &head.event) {
+        (None, Target::New { .. }, Some(source)) => {
+            make_sure_it_is_new(context, &mut tx, head, source, target).await?;
+            let id = records::take_ids(&mut tx, Dataset::Event.definition().table, 1).await?;
+            let row = write::event_row(id, &record);
+            let account = context.account;
+            records::insert_event(&mut tx, &account.name, &head.root_url, context.lease.job, context.clock.now(), row)
+                .await?;
+            events::add_owner(
+                &mut tx,
+                id,
+                &account.name,
+                account.email.as_ref().map(ToString::to_string).as_deref(),
+                Some(account.display_name.as_str()),
+                context.clock.now(),
+            )
+            .await?;
+            counts.created += 1;
+            checkpoint.event = Some(EventPlace { id, created: true });
+            write::event_media(&mut tx, &context.writing(id), id, &record).await?;
+        }
+        (Some(place), _, _) => {
+            let writing = context.writing(place.id);
+            let written = write::write_event(&mut tx, feed, &writing, target, record).await?;
+            counts.updated += written.counts.updated;
+            counts.unchanged += written.counts.unchanged;
+        }
+        (None, _, _) => return Err(RunError::Replan),
+    }
+    checkpoint.next = 1;
+    commit(context, tx, checkpoint, 1, 1).await
+}
+
+/// Another import may have made the event since the plan: then the plan is made anew.
+async fn make_sure_it_is_new(
+    context: &Context<'_>,
+    tx: &mut Tx,
+    head: &Head,
+    source: &EventHead,
+    target: &Target,
+) -> Result<(), RunError> {
+    let there = events::candidates_locked(
+        tx,
+        &context.account.name,
+        &head.root_url,
+        &source.source_id,
+        source.identifier.as_deref(),
+    )
+    .await?;
+    match super::plan::choose(&there, source, context.on_existing) {
+        Ok(now) if now == *target => Ok(()),
+        Ok(_) | Err(_) => Err(RunError::Replan),
+    }
+}
+
+async fn load_records(
+    context: &mut Context<'_>,
+    feed: &Arc<Feed>,
+    dataset: Dataset,
+    event: EventState,
+    memory: &mut Memory,
+    checkpoint: &mut Checkpoint,
+) -> Result<(), RunError> {
+    let Some(place) = checkpoint.event.clone() else { return Err(RunError::Replan) };
+    let counts = feed.checked.counts.get(&dataset).copied().unwrap_or_default();
+    let total = counts.read + counts.rebuilt;
+    if total == 0 || checkpoint.next >= total {
+        return Ok(());
+    }
+    let mut chunks = feed::start(feed, dataset, checkpoint.next, context.chunk);
+    while let Some(chunk) = chunks.recv().await {
+        let Chunk { records, next, is_last } = chunk?;
+        let mut tx = context.database.begin().await?;
+        let writing = context.writing(place.id);
+        let written = write::write(&mut tx, feed, dataset, &writing, event, memory, records).await?;
+        let counts = checkpoint.datasets.entry(dataset).or_default();
+        counts.created += written.counts.created;
+        counts.updated += written.counts.updated;
+        counts.unchanged += written.counts.unchanged;
+        checkpoint.links.session_speakers += written.links.session_speakers;
+        checkpoint.links.sessions_with_track += written.links.sessions_with_track;
+        checkpoint.links.sessions_with_microlocation += written.links.sessions_with_microlocation;
+        checkpoint.links.sessions_with_session_type += written.links.sessions_with_session_type;
+        checkpoint.next = next;
+        commit(context, tx, checkpoint, next, total).await?;
+        if is_last {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Marks records of a dataset that is present and whole and does not have them any more.
+async fn mark_gone(
+    context: &mut Context<'_>,
+    feed: &Arc<Feed>,
+    dataset: Dataset,
+    event: EventState,
+    checkpoint: &mut Checkpoint,
+) -> Result<(), RunError> {
+    let is_whole = feed.checked.files.get(&dataset) == Some(&FileState::Whole);
+    let Some(place) = checkpoint.event.clone() else { return Ok(()) };
+    if !event.was_there || !is_whole || context.is_supplement {
+        return Ok(());
+    }
+    let Some(definitions) = feed.checked.definitions.get(&dataset) else { return Ok(()) };
+    loop {
+        let mut tx = context.database.begin().await?;
+        let after = i64::try_from(checkpoint.next).unwrap_or(i64::MAX);
+        let page = records::page(&mut tx, dataset, place.id, after, ROWS_AT_ONCE as i64).await?;
+        let Some(last) = page.last else {
+            return Ok(tx.rollback().await?);
+        };
+        let mut gone = Vec::new();
+        for (source_id, id) in page.records {
+            if !definitions.has(&source_id)? {
+                gone.push(id);
+            }
+        }
+        checkpoint.next = u64::try_from(last).unwrap_or(0);
+        if gone.is_empty() {
+            tx.rollback().await?;
+            continue;
+        }
+        records::mark_gone(&mut tx, dataset, &context.writing(place.id), &gone).await?;
+        checkpoint.datasets.entry(dataset).or_default().gone += gone.len() as u64;
+        commit(context, tx, checkpoint, 0, 0).await?;
+    }
+}
+
+async fn load_media(
+    context: &mut Context<'_>,
+    feed: &Arc<Feed>,
+    checkpoint: &mut Checkpoint,
+) -> Result<(), RunError> {
+    let Some(place) = checkpoint.event.clone() else { return Ok(()) };
+    let wanted: Vec<usize> = (feed.checked.referenced.iter().enumerate())
+        .filter(|(entry, wanted)| **wanted && !feed.checked.damaged.contains_key(entry))
+        .map(|(entry, _)| entry)
+        .collect();
+    let total = wanted.len();
+    let mut next = usize::try_from(checkpoint.next).unwrap_or(total);
+    while next < total {
+        let end = (next + MEDIA_AT_ONCE).min(total);
+        let stored = store_entries(context, feed, &wanted[next..end]).await?;
+        context.signals.reach(FailPoint::MediaBeforeRow)?;
+        let mut tx = context.database.begin().await?;
+        let writing = context.writing(place.id);
+        for (path, file) in &stored {
+            media::mark_stored(&mut tx, &writing, path, &file.sha256, file.bytes).await?;
+        }
+        next = end;
+        checkpoint.next = next as u64;
+        commit(context, tx, checkpoint, next as u64, total as u64).await?;
+    }
+    Ok(())
+}
+
+async fn store_entries(
+    context: &Context<'_>,
+    feed: &Arc<Feed>,
+    entries: &[usize],
+) -> Result<BTreeMap<String, Stored>, RunError> {
+    let (feed, store, entries) = (Arc::clone(feed), context.media.clone(), entries.to_vec());
+    let stored = tokio::task::spawn_blocking(move || {
+        let mut stored = BTreeMap::new();
+        for entry in entries {
+            let path = feed.archive.entries()[entry].path.clone();
+            let changed = |why: String| FeedError::Changed(format!("`{path}` cannot be read any more: {why}"));
+            let mut reader = match feed.archive.reader(entry) {
+                Ok(reader) => reader,
+                Err(crate::archive::ReadError::Io(error)) => return Err(FeedError::Io(error)),
+                Err(crate::archive::ReadError::Fault(fault)) => return Err(changed(fault.message)),
+            };
+            let file = match store.put(&mut reader) {
+                Ok(file) => file,
+                Err(error) => match crate::archive::fault_of(&error) {
+                    Some(fault) => return Err(changed(fault.message.clone())),
+                    None => return Err(FeedError::Io(error)),
+                },
+            };
+            stored.insert(path, file);
+        }
+        Ok(stored)
+    });
+    match stored.await {
+        Ok(stored) => Ok(stored?),
+        Err(error) => Err(RunError::Panicked(error.to_string())),
+    }
+}
+
+/// Takes back an event that this job made, in chunks.
+pub(super) async fn take_back(context: &mut Context<'_>, event: &EventPlace) -> Result<(), RunError> {
+    if !event.created {
+        return Ok(());
+    }
+    loop {
+        let mut tx = context.database.begin().await?;
+        let is_left = events::delete_some(&mut tx, event.id, ROWS_AT_ONCE as i64).await?;
+        if !jobs::is_held(context.database, &context.lease).await? {
+            return Err(RunError::LeaseLost);
+        }
+        tx.commit().await?;
+        if !is_left {
+            return Ok(());
+        }
+    }
+}
+
+impl From<FeedError> for RunError {
+    fn from(error: FeedError) -> Self {
+        match error {
+            FeedError::Changed(why) => Self::Changed(why),
+            FeedError::Io(error) => Self::Io(error),
+            FeedError::Closed => Self::Changed("the reader ended early".to_owned()),
+        }
+    }
+}
+
+impl From<jobs::LeaseError> for RunError {
+    fn from(error: jobs::LeaseError) -> Self {
+        match error {
+            jobs::LeaseError::Fenced(_) => Self::LeaseLost,
+            jobs::LeaseError::Database(error) => Self::from(error),
+        }
+    }
+}
+
+impl From<crate::db::DbError> for RunError {
+    fn from(error: crate::db::DbError) -> Self {
+        match error.kind() {
+            DbErrorKind::Unreachable | DbErrorKind::Locked | DbErrorKind::Disk | DbErrorKind::Conflict => {
+                Self::Outage(error.to_string())
+            }
+            DbErrorKind::Constraint | DbErrorKind::Newer | DbErrorKind::Unusable => Self::Broken(error.to_string()),
+        }
+    }
+}
+
+/// The problem of a file that was changed under the reader.
+pub(super) fn changed_problem(why: &str) -> Problem {
+    Problem::new(
+        Code::ChangedWhileReading,
+        format!("the file was changed while it was read: {why}"),
+        "drop the archive again when the upload has ended",
+    )
+}

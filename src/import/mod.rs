@@ -1,0 +1,795 @@
+//! An archive becomes an event: check, plan, load, media, report.
+//!
+//! [`run`] is the whole way. Nothing is written to the domain tables before the check has read every byte; from then on
+//! only trouble outside (disk, database) can stop it, and the same job goes on after its last chunk.
+
+mod cells;
+mod check;
+mod feed;
+pub mod head;
+mod load;
+pub mod plan;
+mod problems;
+mod references;
+
+mod scratch;
+mod source;
+mod write;
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono_tz::Tz;
+use sha2::{Digest, Sha256};
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::archive::{self, Archive, Limits};
+use crate::clock::{Clock, Timestamp};
+use crate::config::{Account, Allow};
+use crate::db::Database;
+use crate::format::zone;
+use crate::fsx::{self, FileIdentity};
+use crate::model::report::{ArchiveReport, Datasets, EventReport, LinkCounts, MediaCounts, REPORT_VERSION};
+use crate::model::{Code, Dataset, JobId, JobState, OnError, OnExisting, Problem, Report};
+use crate::pace::{PauseEnd, Throttle, Turn};
+use crate::signal::{FailPoint, Injected, Injection, Signals};
+use crate::storage::{MediaStore, hex};
+use crate::store::jobs::{self, CheckpointUpdate, Lease, SourceTurn};
+use crate::store::records::Writing;
+use crate::store::{events, records};
+
+use check::{CheckError, CheckInput, Checked};
+use feed::{ChunkSize, Feed};
+use head::Head;
+pub use load::Checkpoint;
+use plan::Target;
+
+use source::{Layout, ReadError};
+
+/// What serves every import.
+#[derive(Clone, Debug)]
+pub struct Services {
+    /// The database.
+    pub database: Database,
+    /// The time.
+    pub clock: Clock,
+    /// Fail points.
+    pub signals: Signals,
+    /// The media store.
+    pub media: MediaStore,
+    /// What an archive may take.
+    pub limits: Limits,
+    /// Records in a chunk, at most.
+    pub chunk_records: usize,
+    /// Bytes of JSON in a chunk, about at most.
+    pub chunk_bytes: usize,
+    /// Pause between chunks.
+    pub chunk_pause: Duration,
+}
+
+/// One import.
+#[derive(Clone, Debug)]
+pub struct Import {
+    /// The right to work on the job.
+    pub lease: Lease,
+    /// Whose it is, with the policies in force.
+    pub account: Account,
+    /// The claimed archive.
+    pub archive: PathBuf,
+    /// Where bookkeeping may be written; on the same file system as nothing in particular.
+    pub folder: PathBuf,
+    /// The dropped file's name, for people.
+    pub archive_name: String,
+    /// When work on it began.
+    pub started: Timestamp,
+    /// Whether bytes that were imported before are imported again.
+    pub again: bool,
+    /// Where an earlier run has stopped, as it wrote it.
+    pub checkpoint: Option<String>,
+    /// Whether a person wants it cancelled already.
+    pub cancel_requested: bool,
+    /// The job that this one repeats.
+    pub retry_of: Option<JobId>,
+}
+
+/// Told of progress; what it does must be quick.
+pub type OnProgress = Arc<dyn Fn(&str, u64, u64) + Send + Sync>;
+
+/// How a run ended. A report is the outcome, still without its problems, which are rows by now.
+#[derive(Debug)]
+pub enum RunEnd {
+    /// There is an outcome.
+    Outcome(Box<Report>),
+    /// Another import into the same event is before this one.
+    BlockedOn(JobId),
+    /// The daemon stops; the job goes on after the last chunk.
+    Interrupted,
+    /// Something outside is in the way and will pass.
+    Outage(String),
+    /// Trying again may help, not for ever.
+    Retry(String),
+    /// The job is another's now.
+    LeaseLost,
+}
+
+/// Why the steps of a run ended early.
+#[derive(Debug)]
+pub(crate) enum RunError {
+    Refused(Box<Problem>),
+    Cancelled(Box<Checkpoint>),
+    Changed(String),
+    Outage(String),
+    Broken(String),
+    Panicked(String),
+    Io(io::Error),
+    Interrupted,
+    BlockedOn(JobId),
+    LeaseLost,
+    Replan,
+}
+
+/// Why a job stops before its end without having failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The daemon stops.
+    Soft,
+    /// The lease is lost.
+    LeaseLost,
+    /// A person wants it cancelled.
+    Cancelled,
+}
+
+impl From<io::Error> for RunError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<Injected> for RunError {
+    fn from(injected: Injected) -> Self {
+        match injected.injection {
+            Injection::Fail => Self::Outage(injected.to_string()),
+            Injection::Die => Self::LeaseLost,
+        }
+    }
+}
+
+impl From<CheckError> for RunError {
+    fn from(error: CheckError) -> Self {
+        match error {
+            CheckError::Refused(problem) => Self::Refused(problem),
+            CheckError::Io(error) => Self::Io(error),
+            CheckError::Db(error) => Self::from(error),
+            CheckError::Stopped(Stop::Soft) => Self::Interrupted,
+            CheckError::Stopped(Stop::LeaseLost) => Self::LeaseLost,
+            CheckError::Stopped(Stop::Cancelled) => Self::Cancelled(Box::default()),
+        }
+    }
+}
+
+/// Imports the archive of a job: from its check to the frozen outcome.
+pub async fn run(
+    services: &Services,
+    import: &Import,
+    turn: Arc<Mutex<Turn>>,
+    stop: &CancellationToken,
+    on_progress: OnProgress,
+) -> RunEnd {
+    let mut run = Run { services, import, turn, stop, on_progress, facts: Facts::default() };
+    for _ in 0..REPLANS {
+        match run.once().await {
+            Ok(report) => return RunEnd::Outcome(Box::new(report)),
+            Err(RunError::Replan) => {}
+            Err(error) => return run.end_of(error).await,
+        }
+    }
+    RunEnd::Retry("other imports keep changing which event is meant".to_owned())
+}
+
+/// How often the choice of an event is made anew before the job waits.
+const REPLANS: u32 = 5;
+
+/// Reads an archive's head: which event it speaks of. None where that cannot be told.
+///
+/// # Errors
+/// Where the disk fails.
+pub fn peek(file: File, limits: &Limits) -> io::Result<Option<String>> {
+    let archive = match Archive::open(file, limits) {
+        Ok(archive) => archive,
+        Err(archive::OpenError::Io(error)) => return Err(error),
+        Err(archive::OpenError::Fault(_)) => return Ok(None),
+    };
+    let layout = source::layout(&archive);
+    match head::read(&archive, &layout, limits) {
+        Ok(head) => Ok(head.source_key()),
+        Err(ReadError::Io(error)) => Err(error),
+        Err(ReadError::Archive(_) | ReadError::File(_) | ReadError::Stopped(_)) => Ok(None),
+    }
+}
+
+/// What is known of the archive, for the report of whatever end it takes.
+#[derive(Debug, Default)]
+struct Facts {
+    sha256: Option<String>,
+    bytes: u64,
+    event_name: Option<String>,
+    datasets: Datasets,
+    media: MediaCounts,
+    problems: Vec<Problem>,
+    problem_counts: BTreeMap<Code, u64>,
+    related_job: Option<JobId>,
+}
+
+struct Run<'a> {
+    services: &'a Services,
+    import: &'a Import,
+    turn: Arc<Mutex<Turn>>,
+    stop: &'a CancellationToken,
+    on_progress: OnProgress,
+    facts: Facts,
+}
+
+/// An archive that was opened.
+struct Opened {
+    archive: Archive,
+    layout: Layout,
+    head: Head,
+    watched: File,
+    identity: FileIdentity,
+}
+
+/// What the steps of a load share.
+pub(crate) struct Context<'a> {
+    database: &'a Database,
+    clock: &'a Clock,
+    signals: &'a Signals,
+    media: &'a MediaStore,
+    account: &'a Account,
+    lease: Lease,
+    chunk: ChunkSize,
+    throttle: Throttle,
+    turn: Arc<Mutex<Turn>>,
+    stop: &'a CancellationToken,
+    on_progress: OnProgress,
+    on_existing: OnExisting,
+    is_supplement: bool,
+    watched: File,
+    identity: FileIdentity,
+}
+
+impl Context<'_> {
+    fn writing(&self, event_id: i64) -> Writing {
+        Writing { event_id, job: self.lease.job, now: self.clock.now() }
+    }
+
+    /// Whoever has uploaded the file may still hold it open.
+    fn check_source(&self) -> Result<(), RunError> {
+        let now = FileIdentity::of_file(&self.watched)?;
+        if is_same_content(&now, &self.identity) {
+            Ok(())
+        } else {
+            Err(RunError::Changed("its size or time of change is another".to_owned()))
+        }
+    }
+
+    async fn report_progress(&self, update: &CheckpointUpdate) {
+        (self.on_progress)(&update.stage, update.stage_done, update.stage_total);
+    }
+
+    async fn between_chunks(&self) -> Result<(), RunError> {
+        if self.stop.is_cancelled() || self.throttle.pause(self.stop).await == PauseEnd::Stopped {
+            return Err(RunError::Interrupted);
+        }
+        self.turn.lock().await.breathe().await;
+        Ok(())
+    }
+}
+
+/// A rename changes the time of change of a file, so that is looked at only from the claim on.
+fn is_same_content(one: &FileIdentity, other: &FileIdentity) -> bool {
+    one.size == other.size && one.modified_ns == other.modified_ns && one.changed_ns == other.changed_ns
+}
+
+impl Run<'_> {
+    /// One go at the whole way.
+    async fn once(&mut self) -> Result<Report, RunError> {
+        self.facts = Facts::default();
+        let from = self.checkpoint()?;
+        if self.import.cancel_requested && from.is_none() {
+            return Err(RunError::Cancelled(Box::default()));
+        }
+        let opened = self.open().await?;
+        self.take_source_turn(&opened.head).await?;
+        if from.is_none()
+            && let Some(report) = self.duplicate(&opened.head).await?
+        {
+            return Ok(report);
+        }
+        let policy = self.policy(&opened.head)?;
+        let target = self.target(&opened.head, &policy, from.as_ref()).await?;
+        let is_supplement = opened.head.directives.supplement_of.is_some();
+        self.facts.related_job = opened.head.directives.supplement_of.or(self.import.retry_of);
+        let Opened { archive, layout, head, watched, identity } = opened;
+        let (feed, problems) = self.check(archive, layout, &head, &target, is_supplement).await?;
+        self.services.signals.reach(FailPoint::Checked)?;
+        let mut context = Context {
+            database: &self.services.database,
+            clock: &self.services.clock,
+            signals: &self.services.signals,
+            media: &self.services.media,
+            account: &self.import.account,
+            lease: self.import.lease,
+            chunk: ChunkSize { records: self.services.chunk_records, bytes: self.services.chunk_bytes },
+            throttle: Throttle::new(self.services.clock.clone(), self.services.chunk_pause),
+            turn: Arc::clone(&self.turn),
+            stop: self.stop,
+            on_progress: Arc::clone(&self.on_progress),
+            on_existing: policy.on_existing,
+            is_supplement,
+            watched,
+            identity,
+        };
+        if let Some(refusal) = self.refusal(&feed.checked, &head, &target, policy.on_error) {
+            return Err(RunError::Refused(Box::new(refusal)));
+        }
+        let checkpoint = load::load(&mut context, &feed, &head, &target, &problems, from).await?;
+        self.confirm_bytes(&context).await?;
+        self.succeed(&checkpoint).await
+    }
+
+    fn checkpoint(&self) -> Result<Option<Checkpoint>, RunError> {
+        let Some(text) = &self.import.checkpoint else { return Ok(None) };
+        serde_json::from_str(text)
+            .map(Some)
+            .map_err(|error| RunError::Broken(format!("the checkpoint of an earlier run cannot be read: {error}")))
+    }
+
+    async fn open(&mut self) -> Result<Opened, RunError> {
+        let (path, limits) = (self.import.archive.clone(), self.services.limits.clone());
+        let opened = tokio::task::spawn_blocking(move || open(&path, &limits)).await;
+        let (opened, sha256) = opened.map_err(|error| RunError::Panicked(error.to_string()))??;
+        self.facts.bytes = opened.identity.size;
+        self.facts.sha256 = Some(sha256);
+        self.facts.event_name = opened.head.event.as_ref().map(|event| event.name.clone());
+        Ok(opened)
+    }
+
+    async fn take_source_turn(&self, head: &Head) -> Result<(), RunError> {
+        let Some(key) = self.source_key(head).await? else { return Ok(()) };
+        match jobs::take_source_turn(&self.services.database, &self.import.lease, &key).await? {
+            SourceTurn::Granted => Ok(()),
+            SourceTurn::BlockedOn(other) => Err(RunError::BlockedOn(other)),
+        }
+    }
+
+    /// Where the archive names the event by its id here, it waits for imports of that event's own source.
+    async fn source_key(&self, head: &Head) -> Result<Option<String>, RunError> {
+        let Some(id) = head.directives.event else { return Ok(head.source_key()) };
+        Ok(events::get(&self.services.database, id).await?.map(|event| {
+            format!("{} {}", event.root_url, event.identifier.filter(|text| !text.trim().is_empty()).unwrap_or(event.source_id))
+        }))
+    }
+
+    /// The outcome where the same bytes were imported last.
+    async fn duplicate(&mut self, head: &Head) -> Result<Option<Report>, RunError> {
+        if self.import.again || head.directives.again == Some(true) {
+            return Ok(None);
+        }
+        let Some(sha256) = self.facts.sha256.clone() else { return Ok(None) };
+        let same = events::with_last_bytes(&self.services.database, &self.import.account.name, &sha256).await?;
+        let Some(same) = same.into_iter().next() else { return Ok(None) };
+        self.facts.related_job = same.job;
+        let summary = match same.job {
+            Some(job) => format!("The same file was imported by job {job}; nothing was changed."),
+            None => "The same file was imported before; nothing was changed.".to_owned(),
+        };
+        let event = EventReport { id: same.event_id, name: same.event_name.unwrap_or_default(), created: false };
+        Ok(Some(self.report(JobState::Duplicate, summary, Some(event), LinkCounts::default())))
+    }
+
+    fn policy(&self, head: &Head) -> Result<Policy, RunError> {
+        let account = &self.import.account;
+        let directives = &head.directives;
+        let asked = [
+            (directives.on_error.is_some(), Allow::OnError, "on_error"),
+            (directives.on_existing.is_some(), Allow::OnExisting, "on_existing"),
+            (directives.event.is_some() && directives.supplement_of.is_none(), Allow::Event, "event"),
+            (directives.again.is_some(), Allow::Again, "again"),
+            (directives.with_handlers.is_some(), Allow::WithHandlers, "with_handlers"),
+        ];
+        for (is_asked, allow, key) in asked {
+            if is_asked && !account.allows(allow) {
+                return Err(RunError::Refused(Box::new(
+                    Problem::new(
+                        Code::PolicyInvalid,
+                        format!("the archive asks for `{key}`, which this account may not; nothing was imported"),
+                        "leave it out, or ask the admin to allow it for the account",
+                    )
+                    .in_file(source::DIRECTIVES_FILE)
+                    .in_field(key),
+                )));
+            }
+        }
+        Ok(Policy {
+            on_error: directives.on_error.unwrap_or(account.on_error),
+            on_existing: directives.on_existing.unwrap_or(account.on_existing),
+        })
+    }
+
+    async fn target(&self, head: &Head, policy: &Policy, from: Option<&Checkpoint>) -> Result<Target, RunError> {
+        let database = &self.services.database;
+        if let Some(place) = from.and_then(|from| from.event.as_ref()) {
+            let event = events::get(database, place.id).await?;
+            let event = event.ok_or_else(|| RunError::Broken(format!("event {} is not there any more", place.id)))?;
+            return Ok(Target::Existing(Box::new(event)));
+        }
+        if let Some(id) = head.directives.event {
+            let event = events::get(database, id).await?.filter(|event| event.account == self.import.account.name);
+            return match event {
+                Some(event) => Ok(Target::Existing(Box::new(event))),
+                None => Err(RunError::Refused(Box::new(
+                    Problem::new(
+                        Code::EventUnknown,
+                        format!("the archive wants to go into event {id}, which this account does not have"),
+                        "correct the number, or leave it out",
+                    )
+                    .in_file(source::DIRECTIVES_FILE)
+                    .in_field("event")
+                    .with_value(&id.to_string()),
+                ))),
+            };
+        }
+        let Some(event) = &head.event else { return Ok(Target::New { warning: None }) };
+        let candidates = events::candidates(
+            database,
+            &self.import.account.name,
+            &head.root_url,
+            &event.source_id,
+            event.identifier.as_deref(),
+        )
+        .await?;
+        plan::choose(&candidates, event, policy.on_existing).map_err(RunError::Refused)
+    }
+
+    async fn check(
+        &mut self,
+        archive: Archive,
+        layout: Layout,
+        head: &Head,
+        target: &Target,
+        is_supplement: bool,
+    ) -> Result<(Arc<Feed>, Vec<Problem>), RunError> {
+        let existing = match target {
+            Target::Existing(event) => Some(event.id),
+            Target::New { .. } => None,
+        };
+        let zone = zone_of(head, target);
+        let (services, import) = (self.services.clone(), self.import.clone());
+        let (turn, stop) = (Arc::clone(&self.turn), self.stop.clone());
+        let on_progress = Arc::clone(&self.on_progress);
+        let runtime = tokio::runtime::Handle::current();
+        let checked = tokio::task::spawn_blocking(move || {
+            let known = |dataset: Dataset, ids: Vec<String>| -> Result<HashSet<String>, CheckError> {
+                let Some(event) = existing.filter(|_| !ids.is_empty()) else { return Ok(HashSet::new()) };
+                let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+                Ok(runtime.block_on(records::known(&services.database, dataset, event, &ids))?.into_iter().collect())
+            };
+            let step = |dataset: Dataset, read: u64| -> Result<(), CheckError> {
+                if stop.is_cancelled() {
+                    return Err(CheckError::Stopped(Stop::Soft));
+                }
+                let stage = format!("checking {}", dataset.as_str().replace('_', " "));
+                on_progress(&stage, read, 0);
+                if read > 0 && read.is_multiple_of(20_000) {
+                    match runtime.block_on(jobs::note_progress(&services.database, &import.lease, &stage, read, 0)) {
+                        Ok(jobs::CancelRequested(false)) => {}
+                        Ok(jobs::CancelRequested(true)) => return Err(CheckError::Stopped(Stop::Cancelled)),
+                        Err(jobs::LeaseError::Fenced(_)) => return Err(CheckError::Stopped(Stop::LeaseLost)),
+                        Err(jobs::LeaseError::Database(error)) => return Err(error.into()),
+                    }
+                }
+                runtime.block_on(async { turn.lock().await.breathe().await });
+                Ok(())
+            };
+            let limits = services.limits.clone();
+            let checked = check::check(&CheckInput {
+                archive: &archive,
+                layout: &layout,
+                limits: &limits,
+                scratch: &import.folder,
+                zone,
+                is_supplement,
+                known: &known,
+                step: &step,
+            })?;
+            Ok::<_, CheckError>(Feed { archive, layout, limits, zone, checked })
+        });
+        let mut feed = checked.await.map_err(|error| RunError::Panicked(panic_text(error)))??;
+        let warning = match target {
+            Target::New { warning } => warning.as_deref().cloned(),
+            Target::Existing(_) => None,
+        };
+        for problem in head.problems.iter().cloned().chain(warning) {
+            feed.checked.problems.add(problem);
+        }
+        self.facts.media = feed.checked.media;
+        self.facts.datasets.clone_from(&feed.checked.counts);
+        self.facts.problem_counts = feed.checked.problems.counts();
+        let problems = feed.checked.problems.list();
+        self.facts.problems.clone_from(&problems);
+        Ok((Arc::new(feed), problems))
+    }
+
+    /// Why nothing of a checked archive may go in.
+    fn refusal(&self, checked: &Checked, head: &Head, target: &Target, on_error: OnError) -> Option<Problem> {
+        let event = checked.counts.get(&Dataset::Event).copied().unwrap_or_default();
+        let has_event = event.read > event.rejected && head.event.is_some();
+        if matches!(target, Target::New { .. }) && !has_event {
+            return Some(
+                Problem::new(
+                    Code::EventMissing,
+                    "the archive has no readable file `event`; without it there is no event to import into",
+                    "add the file `event`, or mend it",
+                )
+                .in_file("event"),
+            );
+        }
+        let errors = checked.problems.errors();
+        (on_error == OnError::Reject && errors > 0).then(|| {
+            Problem::new(
+                Code::RejectedAsAWhole,
+                format!("{errors} errors were found, and this account wants all or nothing; nothing was imported"),
+                "mend the errors and drop the archive again",
+            )
+        })
+    }
+
+    /// The bytes that were imported are those that were hashed in the beginning.
+    async fn confirm_bytes(&self, context: &Context<'_>) -> Result<(), RunError> {
+        context.check_source()
+    }
+
+    async fn succeed(&mut self, checkpoint: &Checkpoint) -> Result<Report, RunError> {
+        self.facts.datasets.clone_from(&checkpoint.datasets);
+        let event = self.event_report(checkpoint).await?;
+        let errors: u64 = self.error_count();
+        let imported = checkpoint.datasets.values().any(|counts| counts.created + counts.updated + counts.unchanged > 0);
+        let name = event.as_ref().map_or("", |event| event.name.as_str());
+        let (state, summary) = if errors == 0 {
+            (JobState::Succeeded, format!("“{name}” is in, with everything the archive holds."))
+        } else if imported {
+            (JobState::Partial, format!("“{name}” is in, but {} left something out.", counted(errors, "error", "errors")))
+        } else {
+            (JobState::Failed, "Nothing could be imported.".to_owned())
+        };
+        Ok(self.report(state, summary, event, checkpoint.links))
+    }
+
+    fn error_count(&self) -> u64 {
+        let is_error = |code: &Code| code.severity() == crate::model::Severity::Error;
+        self.facts.problem_counts.iter().filter(|(code, _)| is_error(code)).map(|(_, count)| count).sum()
+    }
+
+    async fn event_report(&self, checkpoint: &Checkpoint) -> Result<Option<EventReport>, RunError> {
+        let Some(place) = &checkpoint.event else { return Ok(None) };
+        let event = events::get(&self.services.database, place.id).await?;
+        let name = event.and_then(|event| event.name).unwrap_or_default();
+        Ok(Some(EventReport { id: place.id, name, created: place.created }))
+    }
+
+    fn report(&self, state: JobState, summary: String, event: Option<EventReport>, links: LinkCounts) -> Report {
+        let mut datasets = self.facts.datasets.clone();
+        for dataset in Dataset::ALL {
+            datasets.entry(dataset).or_default();
+        }
+        Report {
+            version: REPORT_VERSION,
+            job: self.import.lease.job,
+            state,
+            summary,
+            account: self.import.account.name.clone(),
+            archive: ArchiveReport {
+                name: self.import.archive_name.clone(),
+                sha256: self.facts.sha256.clone(),
+                bytes: self.facts.bytes,
+            },
+            event,
+            related_job: self.facts.related_job,
+            datasets,
+            links,
+            media: self.facts.media,
+            problems: Vec::new(),
+            problem_counts: self.facts.problem_counts.clone(),
+            started: self.import.started,
+            finished: self.services.clock.now(),
+        }
+    }
+
+    /// What an early end means for the job.
+    async fn end_of(&mut self, error: RunError) -> RunEnd {
+        match error {
+            RunError::Refused(problem) => self.fail(*problem).await,
+            RunError::Panicked(why) => {
+                tracing::error!(job.id = %self.import.lease.job, why, "the import panicked");
+                self.fail(internal("the program failed over this file")).await
+            }
+            RunError::Broken(why) => {
+                tracing::error!(job.id = %self.import.lease.job, why, "the import cannot go on");
+                self.fail(internal(&why)).await
+            }
+            RunError::Cancelled(checkpoint) => self.cancel(*checkpoint).await,
+            RunError::Changed(why) => RunEnd::Retry(load::changed_problem(&why).message),
+            RunError::Outage(why) => RunEnd::Outage(why),
+            RunError::Io(error) => RunEnd::Outage(format!("the disk does not do what it should: {error}")),
+            RunError::Interrupted => RunEnd::Interrupted,
+            RunError::BlockedOn(other) => RunEnd::BlockedOn(other),
+            RunError::LeaseLost => RunEnd::LeaseLost,
+            RunError::Replan => RunEnd::Retry("another import has changed which event is meant".to_owned()),
+        }
+    }
+
+    /// Ends the job as failed: what it has made is taken back, the problems are written.
+    async fn fail(&mut self, problem: Problem) -> RunEnd {
+        let message = sentence(&problem.message);
+        *self.facts.problem_counts.entry(problem.code).or_insert(0) += 1;
+        self.facts.problems.insert(0, problem);
+        self.facts.media.stored = 0;
+        self.facts.media.missing = self.facts.media.referenced - self.facts.media.remote;
+        match self.end_with_nothing(JobState::Failed, message).await {
+            Ok(report) => RunEnd::Outcome(Box::new(report)),
+            Err(RunError::Interrupted) => RunEnd::Interrupted,
+            Err(RunError::LeaseLost) => RunEnd::LeaseLost,
+            Err(error) => RunEnd::Outage(format!("the outcome cannot be written: {error:?}")),
+        }
+    }
+
+    async fn cancel(&mut self, checkpoint: Checkpoint) -> RunEnd {
+        let was_there = checkpoint.event.as_ref().filter(|event| !event.created).cloned();
+        let ended = match was_there {
+            None => self.end_with_nothing(JobState::Cancelled, "It was cancelled; nothing of it is in.".to_owned()).await,
+            Some(_) => {
+                self.facts.datasets.clone_from(&checkpoint.datasets);
+                let summary = format!(
+                    "It was cancelled while {}; what was written before that stays.",
+                    load::phrase(checkpoint.stage)
+                );
+                match self.event_report(&checkpoint).await {
+                    Ok(event) => Ok(self.report(JobState::Cancelled, summary, event, checkpoint.links)),
+                    Err(error) => Err(error),
+                }
+            }
+        };
+        match ended {
+            Ok(report) => RunEnd::Outcome(Box::new(report)),
+            Err(RunError::LeaseLost) => RunEnd::LeaseLost,
+            Err(RunError::Interrupted) => RunEnd::Interrupted,
+            Err(error) => RunEnd::Outage(format!("the outcome cannot be written: {error:?}")),
+        }
+    }
+
+    /// Takes back what this job has made, writes the problems, and reports that nothing is in.
+    async fn end_with_nothing(&mut self, state: JobState, summary: String) -> Result<Report, RunError> {
+        let from = self.latest_checkpoint().await?;
+        let watched = File::open(&self.import.archive)?;
+        let identity = FileIdentity::of_file(&watched)?;
+        self.facts.bytes = identity.size;
+        let mut context = Context {
+            database: &self.services.database,
+            clock: &self.services.clock,
+            signals: &self.services.signals,
+            media: &self.services.media,
+            account: &self.import.account,
+            lease: self.import.lease,
+            chunk: ChunkSize { records: self.services.chunk_records, bytes: self.services.chunk_bytes },
+            throttle: Throttle::new(self.services.clock.clone(), Duration::ZERO),
+            turn: Arc::clone(&self.turn),
+            stop: self.stop,
+            on_progress: Arc::clone(&self.on_progress),
+            on_existing: self.import.account.on_existing,
+            is_supplement: false,
+            watched,
+            identity,
+        };
+        if let Some(event) = from.as_ref().and_then(|from| from.event.as_ref()) {
+            load::take_back(&mut context, event).await?;
+        }
+        let problems = std::mem::take(&mut self.facts.problems);
+        load::load_only_problems(&mut context, &problems, from).await?;
+        for counts in self.facts.datasets.values_mut() {
+            // What was good was left out with the bad: every record that was read is accounted for as rejected.
+            counts.rejected = counts.read + counts.rebuilt - counts.merged;
+            (counts.created, counts.updated, counts.unchanged, counts.gone) = (0, 0, 0, 0);
+        }
+        Ok(self.report(state, summary, None, LinkCounts::default()))
+    }
+
+    /// The checkpoint as it is in the database now: a run may have written some since it was claimed.
+    async fn latest_checkpoint(&self) -> Result<Option<Checkpoint>, RunError> {
+        let text = jobs::checkpoint_of(&self.services.database, self.import.lease.job).await?;
+        Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+    }
+}
+
+struct Policy {
+    on_error: OnError,
+    on_existing: OnExisting,
+}
+
+/// Opens the archive, hashes its bytes, and reads its head.
+fn open(path: &std::path::Path, limits: &Limits) -> Result<(Opened, String), RunError> {
+    let mut watched = match fsx::open_regular(path) {
+        Ok(file) => file,
+        Err(error) => return Err(RunError::Io(io::Error::other(error))),
+    };
+    let identity = FileIdentity::of_file(&watched)?;
+    let file = watched.try_clone()?;
+    let archive = match Archive::open(file, limits) {
+        Ok(archive) => archive,
+        Err(archive::OpenError::Io(error)) => return Err(error.into()),
+        Err(archive::OpenError::Fault(fault)) => {
+            return Err(RunError::Refused(Box::new(source::problem_of(&fault))));
+        }
+    };
+    let sha256 = hash(&mut watched)?;
+    let layout = source::layout(&archive);
+    let head = match head::read(&archive, &layout, limits) {
+        Ok(head) => head,
+        Err(ReadError::Io(error)) => return Err(error.into()),
+        Err(ReadError::Archive(problem) | ReadError::File(problem) | ReadError::Stopped(problem)) => {
+            return Err(RunError::Refused(Box::new(problem)));
+        }
+    };
+    Ok((Opened { archive, layout, head, watched, identity }, sha256))
+}
+
+fn hash(file: &mut File) -> io::Result<String> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hex(&hash.finalize())),
+            read => hash.update(&buffer[..read]),
+        }
+    }
+}
+
+fn zone_of(head: &Head, target: &Target) -> Tz {
+    let known = match target {
+        Target::Existing(event) => event.timezone.as_deref().and_then(zone::recognise).map(|found| found.zone),
+        Target::New { .. } => None,
+    };
+    head.event.as_ref().and_then(|event| event.zone).or(known).unwrap_or(Tz::UTC)
+}
+
+fn internal(why: &str) -> Problem {
+    Problem::new(
+        Code::Internal,
+        format!("the import failed in a way that is not the archive's fault: {why}"),
+        "ask the admin to look into the log, and drop the archive again",
+    )
+}
+
+fn panic_text(error: tokio::task::JoinError) -> String {
+    match error.try_into_panic() {
+        Ok(panic) => (panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "panicked".to_owned()),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// A clause as a sentence of its own.
+fn sentence(clause: &str) -> String {
+    let mut characters = clause.chars();
+    let first: String = characters.next().into_iter().flat_map(char::to_uppercase).collect();
+    format!("{first}{}.", characters.as_str())
+}
+
+fn counted(count: u64, one: &str, many: &str) -> String {
+    if count == 1 { format!("{count} {one}") } else { format!("{count} {many}") }
+}

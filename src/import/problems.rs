@@ -1,0 +1,120 @@
+//! Collects the problems of an archive: all of them counted, as many kept as configured.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::model::{Code, Dataset, Problem, Severity};
+
+/// Problems in the order of the archive.
+#[derive(Debug)]
+pub(crate) struct Problems {
+    limit: usize,
+    errors: Vec<Kept>,
+    warnings: Vec<Kept>,
+    counts: HashMap<(Option<Dataset>, Code), u64>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    dataset: Option<Dataset>,
+    problem: Problem,
+}
+
+impl Problems {
+    /// Keeps at most `limit` errors and as many warnings.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { limit, errors: Vec::new(), warnings: Vec::new(), counts: HashMap::new() }
+    }
+
+    /// Adds a problem of the archive as a whole, or of what is no dataset.
+    pub(crate) fn add(&mut self, problem: Problem) {
+        self.keep(None, problem);
+    }
+
+    /// Adds a problem of a dataset's file.
+    pub(crate) fn add_to(&mut self, dataset: Dataset, problem: Problem) {
+        self.keep(Some(dataset), problem);
+    }
+
+    fn keep(&mut self, dataset: Option<Dataset>, problem: Problem) {
+        *self.counts.entry((dataset, problem.code)).or_insert(0) += 1;
+        let kept = match problem.severity {
+            Severity::Error => &mut self.errors,
+            Severity::Warning => &mut self.warnings,
+        };
+        if kept.len() < self.limit {
+            kept.push(Kept { dataset, problem });
+        }
+    }
+
+    /// Forgets the problems of a file that counts as not there.
+    pub(crate) fn forget(&mut self, dataset: Dataset) {
+        self.errors.retain(|kept| kept.dataset != Some(dataset));
+        self.warnings.retain(|kept| kept.dataset != Some(dataset));
+        self.counts.retain(|(of, _), _| *of != Some(dataset));
+    }
+
+    /// How many there are of each code, those beyond the kept ones too.
+    pub(crate) fn counts(&self) -> BTreeMap<Code, u64> {
+        let mut counts = BTreeMap::new();
+        for ((_, code), count) in &self.counts {
+            *counts.entry(*code).or_insert(0) += count;
+        }
+        counts
+    }
+
+    /// How many left something out.
+    pub(crate) fn errors(&self) -> u64 {
+        self.counts.iter().filter(|((_, code), _)| code.severity() == Severity::Error).map(|(_, count)| count).sum()
+    }
+
+    /// The kept ones, in the order of the archive: the archive as a whole first, then file by file, record by record.
+    pub(crate) fn list(&self) -> Vec<Problem> {
+        let total: u64 = self.counts.values().sum();
+        let mut kept: Vec<&Kept> = self.errors.iter().chain(&self.warnings).collect();
+        kept.sort_by_key(|kept| (kept.dataset, kept.problem.position, kept.problem.severity));
+        let missing = total - kept.len() as u64;
+        let mut list: Vec<Problem> = kept.into_iter().map(|kept| kept.problem.clone()).collect();
+        if missing > 0 {
+            list.push(Problem::new(
+                Code::ProblemsTruncated,
+                format!("{missing} more problems are counted, but not listed"),
+                "mend those that are listed, and drop the archive again to see the rest",
+            ));
+        }
+        list
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(code: Code, position: u64) -> Problem {
+        Problem::new(code, "m", "h").at(position)
+    }
+
+    #[test]
+    fn problems_come_in_the_order_of_the_archive_and_all_are_counted() {
+        let mut problems = Problems::new(2);
+        problems.add_to(Dataset::Sessions, problem(Code::FieldType, 9));
+        problems.add_to(Dataset::Sessions, problem(Code::FieldType, 3));
+        problems.add_to(Dataset::Sessions, problem(Code::FieldType, 4));
+        problems.add_to(Dataset::Speakers, problem(Code::EndBeforeStart, 7));
+        problems.add_to(Dataset::Tracks, problem(Code::DateInvalid, 1));
+        problems.forget(Dataset::Tracks);
+        problems.add(Problem::new(Code::EntryIgnored, "m", "h"));
+        assert_eq!(problems.errors(), 3);
+        assert_eq!(problems.counts().get(&Code::FieldType), Some(&3));
+        let codes: Vec<_> = problems.list().into_iter().map(|problem| (problem.code, problem.position)).collect();
+        assert_eq!(
+            codes,
+            [
+                (Code::EntryIgnored, None),
+                (Code::EndBeforeStart, Some(7)),
+                (Code::FieldType, Some(3)),
+                (Code::FieldType, Some(9)),
+                (Code::ProblemsTruncated, None),
+            ]
+        );
+    }
+}

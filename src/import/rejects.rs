@@ -1,0 +1,1 @@
+//! `rejected.zip`: what did not go in, to be corrected and dropped again.

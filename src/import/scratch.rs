@@ -1,0 +1,340 @@
+//! Bookkeeping that grows with the archive, on disk: sorted lists of short records of fixed length, and texts by number.
+//!
+//! The files lie in the job's work folder and are made anew by every run; a crash leaves nothing that is read again.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// Records kept in memory before a run is written.
+const RECORDS_IN_MEMORY: usize = 32 * 1024;
+
+const BUFFER: usize = 32 * 1024;
+
+/// Sorts any number of records of `N` bytes in bounded memory.
+#[derive(Debug)]
+pub(crate) struct Sorter<const N: usize> {
+    path: PathBuf,
+    buffer: Vec<[u8; N]>,
+    runs: Vec<File>,
+}
+
+impl<const N: usize> Sorter<N> {
+    /// A sorter that writes to files named after `name` in `folder` when it must.
+    pub(crate) fn new(folder: &Path, name: &str) -> Self {
+        Self { path: folder.join(name), buffer: Vec::new(), runs: Vec::new() }
+    }
+
+    pub(crate) fn push(&mut self, record: [u8; N]) -> io::Result<()> {
+        self.buffer.push(record);
+        if self.buffer.len() >= RECORDS_IN_MEMORY {
+            self.buffer.sort_unstable();
+            let run = unnamed(&self.path)?;
+            let mut writer = BufWriter::with_capacity(BUFFER, run);
+            for record in self.buffer.drain(..) {
+                writer.write_all(&record)?;
+            }
+            self.runs.push(writer.into_inner().map_err(io::IntoInnerError::into_error)?);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn finish(mut self) -> io::Result<Sorted<N>> {
+        self.buffer.sort_unstable();
+        if self.runs.is_empty() {
+            self.buffer.shrink_to_fit();
+            return Ok(Sorted { memory: self.buffer, file: None, count: 0 }.counted());
+        }
+        let mut sources = Vec::with_capacity(self.runs.len() + 1);
+        for run in self.runs {
+            sources.push(Source::File(Reader::at_start(&run)?));
+        }
+        sources.push(Source::Memory(self.buffer.into_iter()));
+        let mut heads = BinaryHeap::with_capacity(sources.len());
+        for (index, source) in sources.iter_mut().enumerate() {
+            if let Some(record) = source.next()? {
+                heads.push(Reverse((record, index)));
+            }
+        }
+        let file = unnamed(&self.path)?;
+        let mut writer = BufWriter::with_capacity(BUFFER, file);
+        let mut count = 0;
+        while let Some(Reverse((record, index))) = heads.pop() {
+            writer.write_all(&record)?;
+            count += 1;
+            if let Some(next) = sources[index].next()? {
+                heads.push(Reverse((next, index)));
+            }
+        }
+        let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
+        Ok(Sorted { memory: Vec::new(), file: Some(file), count })
+    }
+}
+
+enum Source<const N: usize> {
+    File(Reader<N>),
+    Memory(std::vec::IntoIter<[u8; N]>),
+}
+
+impl<const N: usize> Source<N> {
+    fn next(&mut self) -> io::Result<Option<[u8; N]>> {
+        match self {
+            Self::File(reader) => reader.next(),
+            Self::Memory(records) => Ok(records.next()),
+        }
+    }
+}
+
+/// Reads records of a file in order, without moving the file's own position.
+#[derive(Debug)]
+pub(crate) struct Reader<const N: usize> {
+    inner: BufReader<At>,
+}
+
+#[derive(Debug)]
+struct At {
+    file: File,
+    offset: u64,
+}
+
+impl Read for At {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.offset)?;
+        self.offset += read as u64;
+        Ok(read)
+    }
+}
+
+impl<const N: usize> Reader<N> {
+    fn at_start(file: &File) -> io::Result<Self> {
+        let at = At { file: file.try_clone()?, offset: 0 };
+        Ok(Self { inner: BufReader::with_capacity(BUFFER, at) })
+    }
+
+    fn next(&mut self) -> io::Result<Option<[u8; N]>> {
+        let mut record = [0; N];
+        match self.inner.read_exact(&mut record) {
+            Ok(()) => Ok(Some(record)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Records in ascending order of their bytes.
+#[derive(Debug)]
+pub(crate) struct Sorted<const N: usize> {
+    memory: Vec<[u8; N]>,
+    file: Option<File>,
+    count: u64,
+}
+
+impl<const N: usize> Sorted<N> {
+    pub(crate) fn empty() -> Self {
+        Self { memory: Vec::new(), file: None, count: 0 }
+    }
+
+    fn counted(self) -> Self {
+        Self { count: self.memory.len() as u64, ..self }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Walks over all records in order.
+    pub(crate) fn cursor(&self) -> io::Result<Cursor<'_, N>> {
+        let source = match &self.file {
+            None => CursorSource::Memory(self.memory.iter()),
+            Some(file) => CursorSource::File(Reader::at_start(file)?),
+        };
+        let mut cursor = Cursor { source, head: None };
+        cursor.advance()?;
+        Ok(cursor)
+    }
+
+    /// All records that begin with `prefix`, in order.
+    pub(crate) fn with_prefix(&self, prefix: &[u8]) -> io::Result<Vec<[u8; N]>> {
+        let (mut low, mut high) = (0, self.count);
+        while low < high {
+            let middle = u64::midpoint(low, high);
+            if self.get(middle)?[..prefix.len()] < *prefix {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        let mut found = Vec::new();
+        while low < self.count {
+            let record = self.get(low)?;
+            if record[..prefix.len()] != *prefix {
+                break;
+            }
+            found.push(record);
+            low += 1;
+        }
+        Ok(found)
+    }
+
+    fn get(&self, index: u64) -> io::Result<[u8; N]> {
+        match &self.file {
+            None => Ok(usize::try_from(index).ok().and_then(|index| self.memory.get(index)).copied().unwrap_or([0; N])),
+            Some(file) => {
+                let mut record = [0; N];
+                file.read_exact_at(&mut record, index * N as u64)?;
+                Ok(record)
+            }
+        }
+    }
+}
+
+/// A place in a sorted list.
+#[derive(Debug)]
+pub(crate) struct Cursor<'a, const N: usize> {
+    source: CursorSource<'a, N>,
+    head: Option<[u8; N]>,
+}
+
+#[derive(Debug)]
+enum CursorSource<'a, const N: usize> {
+    Memory(std::slice::Iter<'a, [u8; N]>),
+    File(Reader<N>),
+}
+
+impl<const N: usize> Cursor<'_, N> {
+    /// The record at this place.
+    pub(crate) fn head(&self) -> Option<&[u8; N]> {
+        self.head.as_ref()
+    }
+
+    /// Goes to the next record.
+    pub(crate) fn advance(&mut self) -> io::Result<()> {
+        self.head = match &mut self.source {
+            CursorSource::Memory(records) => records.next().copied(),
+            CursorSource::File(reader) => reader.next()?,
+        };
+        Ok(())
+    }
+
+    /// Takes all records that share the first `length` bytes of the one at this place.
+    pub(crate) fn take_group(&mut self, length: usize) -> io::Result<Vec<[u8; N]>> {
+        let mut group = Vec::new();
+        while let Some(head) = self.head {
+            if group.first().is_some_and(|first: &[u8; N]| first[..length] != head[..length]) {
+                break;
+            }
+            group.push(head);
+            self.advance()?;
+        }
+        Ok(group)
+    }
+}
+
+/// Texts by number, in the order in which they were added.
+#[derive(Debug)]
+pub(crate) struct Texts {
+    offsets: BufWriter<File>,
+    bytes: BufWriter<File>,
+    end: u64,
+    count: u64,
+}
+
+impl Texts {
+    pub(crate) fn new(folder: &Path, name: &str) -> io::Result<Self> {
+        Ok(Self {
+            offsets: BufWriter::with_capacity(BUFFER, unnamed(&folder.join(format!("{name}.offsets")))?),
+            bytes: BufWriter::with_capacity(BUFFER, unnamed(&folder.join(format!("{name}.texts")))?),
+            end: 0,
+            count: 0,
+        })
+    }
+
+    /// Adds a text and says its number, counted from 0.
+    pub(crate) fn push(&mut self, text: &str) -> io::Result<u64> {
+        self.bytes.write_all(text.as_bytes())?;
+        self.end += text.len() as u64;
+        self.offsets.write_all(&self.end.to_be_bytes())?;
+        self.count += 1;
+        Ok(self.count - 1)
+    }
+
+    /// Makes what was added readable.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.offsets.flush()?;
+        self.bytes.flush()
+    }
+
+    /// The text with this number; empty where there is none. Only what was flushed can be read.
+    pub(crate) fn get(&self, number: u64) -> io::Result<String> {
+        if number >= self.count {
+            return Ok(String::new());
+        }
+        let end = self.offset(number)?;
+        let start = if number == 0 { 0 } else { self.offset(number - 1)? };
+        let mut text = vec![0; usize::try_from(end - start).unwrap_or(0)];
+        self.bytes.get_ref().read_exact_at(&mut text, start)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    fn offset(&self, number: u64) -> io::Result<u64> {
+        let mut bytes = [0; 8];
+        self.offsets.get_ref().read_exact_at(&mut bytes, number * 8)?;
+        Ok(u64::from_be_bytes(bytes))
+    }
+}
+
+/// A file that has no name any more as soon as it is open: it goes with the process, however that ends.
+fn unnamed(path: &Path) -> io::Result<File> {
+    let file = File::options().read(true).write(true).create(true).truncate(true).open(path)?;
+    std::fs::remove_file(path)?;
+    Ok(file)
+}
+
+/// The eight bytes of `record` at `from`, as a number.
+pub(crate) fn number_at<const N: usize>(record: &[u8; N], from: usize) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&record[from..from + 8]);
+    u64::from_be_bytes(bytes)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_records_than_fit_into_memory_come_back_in_order_and_are_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut sorter = Sorter::<8>::new(folder.path(), "numbers");
+        let count = RECORDS_IN_MEMORY as u64 * 3 + 7;
+        for number in 0..count {
+            // 7919 is prime and no divisor of the count: every number below it comes once, out of order.
+            sorter.push((number * 7919 % count).to_be_bytes()).unwrap();
+        }
+        let sorted = sorter.finish().unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        let mut cursor = sorted.cursor().unwrap();
+        for expected in 0..count {
+            assert_eq!(cursor.head().map(|record| number_at(record, 0)), Some(expected));
+            cursor.advance().unwrap();
+        }
+        assert_eq!(cursor.head(), None);
+        assert_eq!(sorted.with_prefix(&5_u64.to_be_bytes()).unwrap().len(), 1);
+        assert_eq!(sorted.with_prefix(&count.to_be_bytes()).unwrap().len(), 0);
+        assert_eq!(sorted.with_prefix(&0_u64.to_be_bytes()[..7]).unwrap().len(), 256);
+    }
+
+    #[test]
+    fn texts_come_back_by_their_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut texts = Texts::new(folder.path(), "ids").unwrap();
+        for text in ["a", "", "çde"] {
+            texts.push(text).unwrap();
+        }
+        texts.flush().unwrap();
+        assert_eq!([0, 1, 2, 3].map(|number| texts.get(number).unwrap()), ["a", "", "çde", ""]);
+    }
+}

@@ -1,0 +1,392 @@
+//! The data files of an archive, and the records in them; read the same way by the check and by the load.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+
+use chrono_tz::Tz;
+use serde_json::value::RawValue;
+
+use crate::archive::{self, Archive, Limits};
+use crate::format::split::{Bounds, syntax_within};
+use crate::format::{Converted, Piece, RawRecord, SplitError, Splitter, Syntax, Top, forms, record, value};
+use crate::model::{Code, Dataset, Problem};
+
+/// Which entry holds what.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    /// The entry of each dataset that has one.
+    pub(crate) files: BTreeMap<Dataset, usize>,
+    /// The entry `meta`.
+    pub(crate) meta: Option<usize>,
+    /// The entry `eventferry.json`.
+    pub(crate) directives: Option<usize>,
+    /// Entries below `images/`, `videos/`, `audios/`, `slides/`.
+    pub(crate) media: Vec<usize>,
+    /// Entries that are none of these.
+    pub(crate) ignored: Vec<usize>,
+}
+
+const MEDIA_FOLDERS: &[&str] = &["images/", "videos/", "audios/", "slides/"];
+
+/// The name of our own file in an archive.
+pub(crate) const DIRECTIVES_FILE: &str = "eventferry.json";
+
+/// One record of a file, read or not.
+#[derive(Debug)]
+pub(crate) struct Item<'a> {
+    /// Its number within the dataset, counted from 0; fields of a form have one each.
+    pub(crate) ordinal: u64,
+    /// Its place in the file, counted from 1.
+    pub(crate) position: u64,
+    /// Its bytes as given; none where they were too many to be kept.
+    pub(crate) raw: Option<&'a [u8]>,
+    /// What it says, or why that cannot be told.
+    pub(crate) outcome: Result<Converted, Problem>,
+}
+
+/// Why the reading of a file ended early.
+#[derive(Debug)]
+pub(crate) enum ReadError<E> {
+    /// The file counts as not there.
+    File(Problem),
+    /// The archive as a whole is refused.
+    Archive(Problem),
+    /// The disk failed.
+    Io(io::Error),
+    /// Whoever was given the records wants no more.
+    Stopped(E),
+}
+
+/// Finds out which entry holds what.
+pub(crate) fn layout(archive: &Archive) -> Layout {
+    let mut layout =
+        Layout { files: BTreeMap::new(), meta: None, directives: None, media: Vec::new(), ignored: Vec::new() };
+    let mut ranks: BTreeMap<Dataset, usize> = BTreeMap::new();
+    for (index, entry) in archive.entries().iter().enumerate() {
+        if entry.is_dir {
+            continue;
+        }
+        let path = entry.path.as_str();
+        if let Some(dataset) = Dataset::of_file(path) {
+            let rank = rank_of(dataset, path);
+            let taken = ranks.get(&dataset).copied();
+            if taken.is_none_or(|taken| rank < taken) {
+                ranks.insert(dataset, rank);
+                if let Some(earlier) = layout.files.insert(dataset, index) {
+                    layout.ignored.push(earlier);
+                }
+            } else if taken != Some(rank) {
+                layout.ignored.push(index);
+            }
+        } else if path == "meta" || path == "meta.json" {
+            layout.meta = layout.meta.or(Some(index));
+        } else if path == DIRECTIVES_FILE {
+            layout.directives = layout.directives.or(Some(index));
+        } else if MEDIA_FOLDERS.iter().any(|folder| path.starts_with(folder)) {
+            layout.media.push(index);
+        } else {
+            layout.ignored.push(index);
+        }
+    }
+    layout
+}
+
+/// Where several entries could be a dataset's file, the name that is written today counts.
+fn rank_of(dataset: Dataset, path: &str) -> usize {
+    let files = dataset.definition().files;
+    let (stem, with_ending) = match path.strip_suffix(".json") {
+        Some(stem) => (stem, 1),
+        None => (path, 0),
+    };
+    files.iter().position(|file| *file == stem).unwrap_or(files.len()) * 2 + with_ending
+}
+
+/// Reads the records of a dataset one by one. Times without an offset are read in `zone`.
+///
+/// # Errors
+/// See [`ReadError`]; records given before the error are of no worth where the file counts as not there.
+pub(crate) fn read_dataset<E>(
+    archive: &Archive,
+    layout: &Layout,
+    limits: &Limits,
+    dataset: Dataset,
+    zone: Tz,
+    visit: &mut dyn FnMut(Item<'_>) -> Result<(), E>,
+) -> Result<(), ReadError<E>> {
+    match (layout.files.get(&dataset), dataset) {
+        (Some(entry), _) => read_file(archive, limits, dataset, *entry, zone, visit),
+        (None, Dataset::SocialLinks) => {
+            let Some(entry) = layout.files.get(&Dataset::Event) else { return Ok(()) };
+            read_nested_links(archive, limits, *entry, zone, visit)
+        }
+        (None, _) => Ok(()),
+    }
+}
+
+fn read_file<E>(
+    archive: &Archive,
+    limits: &Limits,
+    dataset: Dataset,
+    entry: usize,
+    zone: Tz,
+    visit: &mut dyn FnMut(Item<'_>) -> Result<(), E>,
+) -> Result<(), ReadError<E>> {
+    let mut ordinal = 0;
+    let top = if dataset == Dataset::Event { Top::Object } else { Top::Array };
+    each_element(archive, limits, entry, top, &mut |position, bytes, outcome| {
+        let (bytes, text) = match outcome {
+            Err(problem) => {
+                let item = Item { ordinal, position, raw: bytes, outcome: Err(problem) };
+                ordinal += 1;
+                return visit(item).map_err(ElementError::Stopped);
+            }
+            Ok(text) => (bytes, text),
+        };
+        let raw = RawRecord::parse(text).map_err(ElementError::Syntax)?;
+        if dataset == Dataset::CustomForms && forms::is_whole(&raw) {
+            let fields = match forms::fields(&raw) {
+                Ok(fields) => fields,
+                Err(problem) => {
+                    let item = Item { ordinal, position, raw: bytes, outcome: Err(problem) };
+                    ordinal += 1;
+                    return visit(item).map_err(ElementError::Stopped);
+                }
+            };
+            for field in &fields {
+                let raw_field = RawRecord::parse(field).map_err(ElementError::Syntax)?;
+                let outcome = Ok(record::convert(dataset, &raw_field, zone));
+                visit(Item { ordinal, position, raw: bytes, outcome }).map_err(ElementError::Stopped)?;
+                ordinal += 1;
+            }
+            return Ok(());
+        }
+        let mut converted = record::convert(dataset, &raw, zone);
+        if dataset == Dataset::Event && converted.source_id.is_none() && raw.get("id").is_none() {
+            converted.source_id = raw.get("identifier").and_then(|raw| value::id(raw).ok().flatten());
+        }
+        let item = Item { ordinal, position, raw: bytes, outcome: Ok(converted) };
+        ordinal += 1;
+        visit(item).map_err(ElementError::Stopped)
+    })
+}
+
+/// The links of an event stand in the event itself in every archive that was seen.
+fn read_nested_links<E>(
+    archive: &Archive,
+    limits: &Limits,
+    entry: usize,
+    zone: Tz,
+    visit: &mut dyn FnMut(Item<'_>) -> Result<(), E>,
+) -> Result<(), ReadError<E>> {
+    each_element(archive, limits, entry, Top::Object, &mut |_, _, outcome| {
+        let Ok(text) = outcome else { return Ok(()) };
+        let event = RawRecord::parse(text).map_err(ElementError::Syntax)?;
+        let Some(links) = event.get("social_links") else { return Ok(()) };
+        if value::shape(links) != value::Shape::List {
+            return Ok(());
+        }
+        let links: Vec<&RawValue> = serde_json::from_str(links).map_err(ElementError::Syntax)?;
+        for (index, link) in links.into_iter().enumerate() {
+            let position = index as u64 + 1;
+            let outcome = match value::shape(link.get()) {
+                value::Shape::Object => {
+                    let raw = RawRecord::parse(link.get()).map_err(ElementError::Syntax)?;
+                    let mut converted = record::convert(Dataset::SocialLinks, &raw, zone);
+                    if converted.source_id.is_none() {
+                        converted.source_id = Some(format!("link-{position}"));
+                    }
+                    Ok(converted)
+                }
+                _ => Err(not_an_object(link.get())),
+            };
+            let item = Item { ordinal: index as u64, position, raw: Some(link.get().as_bytes()), outcome };
+            visit(item).map_err(ElementError::Stopped)?;
+        }
+        Ok(())
+    })
+}
+
+/// Reads a small file that is one object, such as `meta`.
+///
+/// # Errors
+/// As [`read_dataset`].
+pub(crate) fn read_object<T, E>(
+    archive: &Archive,
+    limits: &Limits,
+    entry: usize,
+    read: impl FnOnce(&RawRecord<'_>, &str) -> T,
+) -> Result<Option<T>, ReadError<E>> {
+    let mut found = None;
+    let mut read = Some(read);
+    each_element(archive, limits, entry, Top::Object, &mut |_, _, outcome| {
+        if let Ok(text) = outcome
+            && let Some(read) = read.take()
+        {
+            let raw = RawRecord::parse(text).map_err(ElementError::Syntax)?;
+            found = Some(read(&raw, text));
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+enum ElementError<E> {
+    Syntax(serde_json::Error),
+    Stopped(E),
+}
+
+type Element<'v, E> = &'v mut dyn FnMut(u64, Option<&[u8]>, Result<&str, Problem>) -> Result<(), ElementError<E>>;
+
+fn each_element<E>(
+    archive: &Archive,
+    limits: &Limits,
+    entry: usize,
+    top: Top,
+    visit: Element<'_, E>,
+) -> Result<(), ReadError<E>> {
+    let name = archive.entries()[entry].path.as_str();
+    let reader = archive.reader(entry).map_err(|error| from_archive(error, name))?;
+    let bounds = Bounds { bytes: limits.record_bytes, depth: limits.json_depth };
+    let mut splitter = Splitter::new(reader, top, bounds);
+    loop {
+        let piece = match splitter.next_piece() {
+            Ok(None) => return Ok(()),
+            Ok(Some(piece)) => piece,
+            Err(SplitError::Syntax(syntax)) => return Err(ReadError::File(syntax_problem(name, &syntax))),
+            Err(SplitError::WrongTop { found }) => return Err(ReadError::File(wrong_top(name, top, found))),
+            Err(SplitError::Io(error)) => return Err(from_io(error, name)),
+        };
+        let (position, bytes, place, outcome) = match piece {
+            Piece::TooLarge { position } => (position, None, None, Err(too_large(limits))),
+            Piece::TooDeep { position } => (position, None, None, Err(too_deep(limits))),
+            Piece::Element { position, place, bytes } => (position, Some(bytes), Some(place), element_text(bytes)),
+        };
+        match visit(position, bytes, outcome) {
+            Ok(()) => {}
+            Err(ElementError::Stopped(stopped)) => return Err(ReadError::Stopped(stopped)),
+            Err(ElementError::Syntax(error)) => {
+                let syntax = match (place, bytes) {
+                    (Some(place), Some(bytes)) => syntax_within(place, bytes, &error),
+                    _ => return Err(ReadError::Io(io::Error::other(error))),
+                };
+                return Err(ReadError::File(syntax_problem(name, &syntax)));
+            }
+        }
+    }
+}
+
+fn element_text(bytes: &[u8]) -> Result<&str, Problem> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let at = error.valid_up_to();
+        Problem::new(
+            Code::Encoding,
+            format!("the record is no valid UTF-8 (its byte {} cannot be read)", at + 1),
+            "save the file again as UTF-8",
+        )
+        .with_value(&String::from_utf8_lossy(&bytes[at.saturating_sub(20)..(at + 20).min(bytes.len())]))
+    })?;
+    // What is no object is a bad record where it is JSON; where it is not, it is handed on and fails as a record, so that
+    // the whole file is told to be broken at that place.
+    let is_other_json =
+        value::shape(text) != value::Shape::Object && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+    if is_other_json { Err(not_an_object(text)) } else { Ok(text) }
+}
+
+fn not_an_object(text: &str) -> Problem {
+    Problem::new(
+        Code::RecordNotAnObject,
+        "this element of the list is no record",
+        "every element must be an object, such as `{\"id\": 1, …}`",
+    )
+    .with_value(text)
+}
+
+fn too_large(limits: &Limits) -> Problem {
+    Problem::new(
+        Code::LimitRecordBytes,
+        format!("the record has more than {} bytes", limits.record_bytes),
+        "shorten its texts, or ask the admin to raise `limits.record_bytes`",
+    )
+}
+
+fn too_deep(limits: &Limits) -> Problem {
+    Problem::new(
+        Code::LimitJsonDepth,
+        format!("the record is nested more than {} levels deep", limits.json_depth),
+        "flatten it, or ask the admin to raise `limits.json_depth`",
+    )
+}
+
+fn syntax_problem(file: &str, syntax: &Syntax) -> Problem {
+    Problem::new(
+        Code::JsonSyntax,
+        format!(
+            "`{file}` is not valid JSON: line {}, column {}: {}; the whole file counts as not there",
+            syntax.place.line, syntax.place.column, syntax.message
+        ),
+        "mend the file at that place; a JSON checker shows it",
+    )
+    .in_file(file)
+    .with_value(&syntax.quote)
+}
+
+fn wrong_top(file: &str, top: Top, found: &str) -> Problem {
+    let wanted = match top {
+        Top::Array => "a list of records (`[ … ]`)",
+        Top::Object => "one object (`{ … }`)",
+    };
+    Problem::new(
+        Code::WrongTopLevel,
+        format!("`{file}` must hold {wanted}, but holds {found}; the whole file counts as not there"),
+        format!("write {wanted}"),
+    )
+    .in_file(file)
+}
+
+/// Sorts a fault of an entry: what touches the whole archive, and what only this file.
+pub(crate) fn from_archive<E>(error: archive::ReadError, file: &str) -> ReadError<E> {
+    match error {
+        archive::ReadError::Io(error) => from_io(error, file),
+        archive::ReadError::Fault(fault) => from_fault(&fault, file),
+    }
+}
+
+/// As [`from_archive`], for an error met while reading bytes.
+pub(crate) fn from_io<E>(error: io::Error, file: &str) -> ReadError<E> {
+    match archive::fault_of(&error) {
+        Some(fault) => from_fault(fault, file),
+        None => ReadError::Io(error),
+    }
+}
+
+fn from_fault<E>(fault: &archive::Fault, file: &str) -> ReadError<E> {
+    let problem = problem_of(fault).in_file(file);
+    if fault.code.refuses_archive() { ReadError::Archive(problem) } else { ReadError::File(problem) }
+}
+
+/// What a fault of the zip says to the person who made it.
+pub(crate) fn problem_of(fault: &archive::Fault) -> Problem {
+    let code = Code::parse(fault.code.as_str()).unwrap_or(Code::EntryDamaged);
+    let problem = Problem::new(code, fault.message.clone(), fault.hint.clone());
+    match &fault.entry {
+        Some(entry) => problem.in_file(entry.clone()),
+        None => problem,
+    }
+}
+
+/// Reads an entry to its end, so that its checksum is verified.
+///
+/// # Errors
+/// As [`read_dataset`].
+pub(crate) fn read_through(archive: &Archive, entry: usize, buffer: &mut [u8]) -> Result<(), ReadError<std::convert::Infallible>> {
+    let name = archive.entries()[entry].path.as_str();
+    let mut reader = archive.reader(entry).map_err(|error| from_archive(error, name))?;
+    loop {
+        match reader.read(buffer) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(from_io(error, name)),
+        }
+    }
+}
