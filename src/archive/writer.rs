@@ -1,0 +1,70 @@
+//! Writing a zip whose bytes depend on nothing but its input.
+
+use std::io::{self, Read, Seek, Write};
+
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, DateTime, ZipWriter};
+
+use super::names;
+
+/// Endings of files that deflate does not make smaller.
+const COMPRESSED: &[&str] = &[
+    "7z", "aac", "avif", "docx", "flac", "gif", "gz", "heic", "jpeg", "jpg", "m4a", "m4v", "mkv", "mov", "mp3", "mp4", "odp", "ods",
+    "odt", "ogg", "ogv", "opus", "pdf", "png", "pptx", "webm", "webp", "woff", "woff2", "xlsx", "xz", "zip", "zst",
+];
+
+const LEVEL: i64 = 6;
+const COPY_BUFFER: usize = 64 * 1024;
+
+/// Writes a zip: entries in the order in which they are added, all of them dated 1980-01-01, so that equal input gives equal bytes.
+#[derive(Debug)]
+pub struct Writer<W: Write + Seek> {
+    zip: ZipWriter<W>,
+    buffer: Vec<u8>,
+}
+
+impl<W: Write + Seek> Writer<W> {
+    /// A zip that will be written to `inner`, from its present position.
+    pub fn new(inner: W) -> Self {
+        Self { zip: ZipWriter::new(inner), buffer: vec![0; COPY_BUFFER] }
+    }
+
+    /// Adds an entry with all that the reader gives. Media that is compressed already is stored as it is.
+    ///
+    /// # Errors
+    /// Those of the reader and of the disk; a name that was added before or that leads out of the archive. The zip is then of no use.
+    pub fn add(&mut self, name: &str, reader: &mut dyn Read) -> io::Result<()> {
+        if let Some(danger) = names::danger(name) {
+            let text = format!("the entry name `{}` cannot be written: {danger}", name.escape_debug());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        self.zip.start_file(name, options(name)).map_err(io::Error::from)?;
+        loop {
+            match reader.read(&mut self.buffer) {
+                Ok(0) => return Ok(()),
+                Ok(length) => self.zip.write_all(&self.buffer[..length])?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Writes the directory and gives back what was written to.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn finish(self) -> io::Result<W> {
+        self.zip.finish().map_err(io::Error::from)
+    }
+}
+
+/// The size is not known beforehand, so every entry leaves room for one beyond 4 GiB.
+fn options(name: &str) -> SimpleFileOptions {
+    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending).to_ascii_lowercase();
+    let options = SimpleFileOptions::default().last_modified_time(DateTime::DEFAULT).unix_permissions(0o644).large_file(true);
+    if COMPRESSED.contains(&ending.as_str()) {
+        options.compression_method(CompressionMethod::Stored)
+    } else {
+        options.compression_method(CompressionMethod::Deflated).compression_level(Some(LEVEL))
+    }
+}
