@@ -61,6 +61,8 @@ pub(super) struct Zip {
     pub(super) zip64: bool,
     pub(super) disk: u16,
     pub(super) entries: Option<u64>,
+    /// So far behind its first entry the rest is said to be.
+    pub(super) gap: u64,
 }
 
 pub(super) fn zip(parts: Vec<Part>) -> Vec<u8> {
@@ -72,16 +74,17 @@ impl Zip {
         let mut out = Vec::new();
         let mut directory = Vec::new();
         for part in &self.parts {
-            let offset = part.offset.unwrap_or(out.len() as u64);
+            let gap = if out.is_empty() { 0 } else { self.gap };
+            let offset = part.offset.unwrap_or(out.len() as u64 + gap);
             write_local(&mut out, part);
             write_central(&mut directory, part, offset);
         }
-        let start = out.len() as u64;
+        let start = out.len() as u64 + self.gap;
         let size = directory.len() as u64;
         out.extend(directory);
         let entries = self.entries.unwrap_or(self.parts.len() as u64);
         if self.zip64 {
-            let at = out.len() as u64;
+            let at = out.len() as u64 + self.gap;
             out.extend(b"PK\x06\x06");
             out.extend(44_u64.to_le_bytes());
             out.extend([45, 0, 45, 0]);

@@ -1,9 +1,10 @@
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use std::io::Read;
+use std::os::unix::fs::FileExt;
 
 use super::build::{Part, Zip, code_of, deflated, file_of, open, read, stored, zip};
-use crate::archive::{Archive, FaultCode, Limits, ReadError};
+use crate::archive::{Archive, FaultCode, Limits, ReadError, Wholeness, probe};
 
 const MIB: usize = 1024 * 1024;
 
@@ -54,6 +55,20 @@ fn the_numbers_of_zip64_are_read() {
     assert_eq!(archive.entries()[0].declared, text().len() as u64);
     assert_eq!(read(&archive, 0), Ok(text()));
     assert_eq!(read(&archive, 1), Ok(b"2".to_vec()));
+}
+
+#[test]
+fn entries_beyond_four_gib_are_read() {
+    let parts = vec![stored("a", b"1"), Part { zip64: true, ..deflated("event", &text()) }];
+    let gap = 5 << 30;
+    let bytes = Zip { parts, zip64: true, gap, ..Zip::default() }.bytes();
+    let (first, rest) = bytes.split_at(30 + 1 + 1);
+    let file = file_of(first);
+    file.write_all_at(rest, first.len() as u64 + gap).unwrap();
+    assert_eq!(probe(&file).unwrap(), Wholeness::Whole);
+    let archive = Archive::open(file, &Limits::default()).unwrap();
+    assert_eq!(read(&archive, 0), Ok(b"1".to_vec()));
+    assert_eq!(read(&archive, 1), Ok(text()));
 }
 
 #[test]
