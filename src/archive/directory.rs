@@ -164,7 +164,8 @@ impl<'a> Walk<'a> {
             return Ok(Step::End);
         }
         let at = self.position;
-        let Some(fixed) = self.bytes(at, CENTRAL_LENGTH.min(usize::try_from(self.end - at).unwrap_or(usize::MAX)))? else {
+        let Some(fixed) = self.bytes(at, CENTRAL_LENGTH.min(usize::try_from(self.end - at).unwrap_or(usize::MAX)))?
+        else {
             return Ok(broken(at));
         };
         if fixed.starts_with(&SIGNATURE_OF_DIRECTORY) {

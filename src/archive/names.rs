@@ -22,7 +22,7 @@ pub(super) fn to_cp437(text: &str) -> Option<Vec<u8>> {
     text.chars()
         .map(|character| match u8::try_from(character) {
             Ok(byte) if byte < 128 => Some(byte),
-            _ => CP437.chars().zip(128_u8..).find(|(upper, _)| *upper == character).map(|(_, byte)| byte),
+            _ => CP437.chars().zip(128_u8..=255).find(|(upper, _)| *upper == character).map(|(_, byte)| byte),
         })
         .collect()
 }

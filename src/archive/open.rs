@@ -1,6 +1,5 @@
 //! Opening an archive: everything that can be told from its directory is checked before an entry is read.
 
-use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
@@ -52,8 +51,10 @@ pub struct Archive {
     file: Arc<File>,
     limits: Limits,
     entries: Vec<Entry>,
-    by_path: HashMap<String, usize>,
-    duplicates: HashSet<usize>,
+    /// Files only, sorted by path.
+    by_path: Vec<usize>,
+    /// Sorted.
+    duplicates: Vec<usize>,
     inflated: Arc<AtomicU64>,
 }
 
@@ -78,15 +79,18 @@ impl Archive {
             if entries.len() as u64 >= limits.entries {
                 return Err(too_many_entries(limits).into());
             }
-            let mut entry = check_header(header.clone(), entries.len(), limits)?;
-            let data = data_start(&file, header.offset)?;
-            let end = data.and_then(|data| data.checked_add(header.compressed));
+            let offset = header.offset;
+            let mut entry = check_header(header, entries.len(), limits)?;
+            let data = data_start(&file, offset)?;
+            let end = data.and_then(|data| data.checked_add(entry.compressed));
             let (Some(data), Some(end)) = (data, end.filter(|end| *end <= length)) else {
-                return Err(incomplete(&format!("the entry `{}` is not there whole", entry.name)).of_entry(&entry.name).into());
+                return Err(incomplete(&format!("the entry `{}` is not there whole", entry.name))
+                    .of_entry(&entry.name)
+                    .into());
             };
             entry.data_start = data;
             declared = declared.saturating_add(entry.declared);
-            spans.push((header.offset, end, entry.index));
+            spans.push((offset, end, entry.index));
             entries.push(entry);
         }
         if !tail.agrees(entries.len() as u64) {
@@ -98,7 +102,7 @@ impl Archive {
         }
         check_overlap(&mut spans, &tail, &entries)?;
         strip_top(&mut entries);
-        let (by_path, duplicates) = index_paths(&entries);
+        let (by_path, duplicates) = sort_paths(&entries);
         let file = Arc::new(file);
         Ok(Self { file, limits: limits.clone(), entries, by_path, duplicates, inflated: Arc::default() })
     }
@@ -109,10 +113,8 @@ impl Archive {
     }
 
     /// The entries that share their path with another, in order; none of them can be read.
-    pub fn duplicates(&self) -> Vec<usize> {
-        let mut duplicates: Vec<usize> = self.duplicates.iter().copied().collect();
-        duplicates.sort_unstable();
-        duplicates
+    pub fn duplicates(&self) -> &[usize] {
+        &self.duplicates
     }
 
     /// Starts counting anew for `limits.total_bytes`. To be called while no entry is being read.
@@ -129,14 +131,19 @@ impl Archive {
             let text = format!("there is no entry {index}, the archive has {}", self.entries.len());
             return Err(ReadError::Io(io::Error::new(io::ErrorKind::InvalidInput, text)));
         };
-        check_readable(entry, self.duplicates.contains(&index))?;
+        check_readable(entry, self.duplicates.binary_search(&index).is_ok())?;
         let source = Source::new(Arc::clone(&self.file), entry.data_start, entry.compressed);
         Ok(EntryReader::new(source, entry, &self.limits, Arc::clone(&self.inflated)))
     }
 
     /// The file that a path in the data means: as it is written, or as some tool may have changed it on its way.
     pub fn find(&self, path: &str) -> Option<usize> {
-        find::find(path, &|path| self.by_path.get(path).copied())
+        find::find(path, &|path| self.find_exactly(path))
+    }
+
+    fn find_exactly(&self, path: &str) -> Option<usize> {
+        let place = self.by_path.partition_point(|index| self.entries[*index].path.as_str() < path);
+        self.by_path.get(place).copied().filter(|index| self.entries[*index].path == path)
     }
 }
 
@@ -174,8 +181,13 @@ fn too_many_entries(limits: &Limits) -> Fault {
 }
 
 pub(super) fn too_much_in_all(limits: &Limits) -> Fault {
-    let message = format!("the entries of the archive have more than {} bytes in all when unpacked", limits.total_bytes);
-    Fault::new(FaultCode::LimitTotalBytes, message, "leave out large media, or ask the admin to raise `limits.total_bytes`")
+    let message =
+        format!("the entries of the archive have more than {} bytes in all when unpacked", limits.total_bytes);
+    Fault::new(
+        FaultCode::LimitTotalBytes,
+        message,
+        "leave out large media, or ask the admin to raise `limits.total_bytes`",
+    )
 }
 
 pub(super) fn too_large(name: &str, limits: &Limits) -> Fault {
@@ -253,17 +265,13 @@ fn strip_top(entries: &mut [Entry]) {
     }
 }
 
-fn index_paths(entries: &[Entry]) -> (HashMap<String, usize>, HashSet<usize>) {
-    let mut by_path = HashMap::with_capacity(entries.len());
-    let mut duplicates = HashSet::new();
-    for entry in entries.iter().filter(|entry| !entry.is_dir) {
-        match by_path.get(&entry.path) {
-            Some(first) => duplicates.extend([*first, entry.index]),
-            None => {
-                by_path.insert(entry.path.clone(), entry.index);
-            }
-        }
-    }
+/// The files in the order of their paths, and those that share one.
+fn sort_paths(entries: &[Entry]) -> (Vec<usize>, Vec<usize>) {
+    let mut by_path: Vec<usize> = entries.iter().filter(|entry| !entry.is_dir).map(|entry| entry.index).collect();
+    by_path.sort_by_key(|index| entries[*index].path.as_str());
+    let groups = by_path.chunk_by(|left, right| entries[*left].path == entries[*right].path);
+    let mut duplicates = groups.filter(|group| group.len() > 1).flatten().copied().collect::<Vec<usize>>();
+    duplicates.sort_unstable();
     (by_path, duplicates)
 }
 
@@ -273,7 +281,8 @@ fn check_readable(entry: &Entry, is_duplicate: bool) -> Result<(), Fault> {
         let message = format!("the entry `{name}` is encrypted");
         Fault::new(FaultCode::Encrypted, message, "make the archive without a password")
     } else if !entry.method_supported {
-        let message = format!("the entry `{name}` is compressed in a way that is not known here (method {})", entry.method);
+        let message =
+            format!("the entry `{name}` is compressed in a way that is not known here (method {})", entry.method);
         Fault::new(FaultCode::UnsupportedMethod, message, "make the archive with the usual compression (deflate)")
     } else if is_duplicate {
         let message = format!("the archive has several entries with the name `{name}`");

@@ -26,7 +26,8 @@ const LOOKED_AT: u64 = 65_536;
 
 /// Looks whether a file is a whole zip, by position only, so that others may hold it open.
 ///
-/// A zip of several parts counts as whole; opening it says what it is. Memory is bounded whatever the file says, and no more than
+/// The end record, with its comment, must be the very end of the file, and places are counted from its beginning: a zip that stands
+/// within another file is never taken for that file. A zip of several parts counts as whole; opening it says what it is. Memory is bounded whatever the file says, and no more than
 /// 65,536 entries are looked at.
 ///
 /// # Errors

@@ -120,7 +120,9 @@ impl EntryReader {
         }
         if self.count > RATIO_FROM && self.count > self.limits.ratio.saturating_mul(self.compressed) {
             let (name, ratio) = (&self.name, self.limits.ratio);
-            let message = format!("the entry `{name}` becomes more than {ratio} times larger when unpacked, as only a zip bomb does");
+            let message = format!(
+                "the entry `{name}` becomes more than {ratio} times larger when unpacked, as only a zip bomb does"
+            );
             let hint = "leave it out, or store it without compression";
             return Err(Fault::new(FaultCode::LimitRatio, message, hint).of_entry(name));
         }

@@ -9,8 +9,9 @@ use super::names;
 
 /// Endings of files that deflate does not make smaller.
 const COMPRESSED: &[&str] = &[
-    "7z", "aac", "avif", "docx", "flac", "gif", "gz", "heic", "jpeg", "jpg", "m4a", "m4v", "mkv", "mov", "mp3", "mp4", "odp", "ods",
-    "odt", "ogg", "ogv", "opus", "pdf", "png", "pptx", "webm", "webp", "woff", "woff2", "xlsx", "xz", "zip", "zst",
+    "7z", "aac", "avif", "docx", "flac", "gif", "gz", "heic", "jpeg", "jpg", "m4a", "m4v", "mkv", "mov", "mp3", "mp4",
+    "odp", "ods", "odt", "ogg", "ogv", "opus", "pdf", "png", "pptx", "webm", "webp", "woff", "woff2", "xlsx", "xz",
+    "zip", "zst",
 ];
 
 const LEVEL: i64 = 6;
@@ -61,7 +62,8 @@ impl<W: Write + Seek> Writer<W> {
 /// The size is not known beforehand, so every entry leaves room for one beyond 4 GiB.
 fn options(name: &str) -> SimpleFileOptions {
     let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending).to_ascii_lowercase();
-    let options = SimpleFileOptions::default().last_modified_time(DateTime::DEFAULT).unix_permissions(0o644).large_file(true);
+    let options =
+        SimpleFileOptions::default().last_modified_time(DateTime::DEFAULT).unix_permissions(0o644).large_file(true);
     if COMPRESSED.contains(&ending.as_str()) {
         options.compression_method(CompressionMethod::Stored)
     } else {
