@@ -40,16 +40,18 @@ fn no_test_sleeps() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut sleeps = Vec::new();
     for path in rust_files(&root.join("tests")) {
-        let source = fs::read_to_string(&path).unwrap();
-        let name = path.strip_prefix(root).unwrap().display().to_string();
-        let tokens = source.parse().unwrap_or_else(|error| panic!("{name}: {error}"));
-        let mut reader = Reader { file: name.clone(), ..Reader::default() };
-        reader.read(tokens, 1);
-        // `clock.sleep(…)` on a manual clock waits for the test itself.
-        let calls = reader.names.into_iter().filter(|called| called.is_call && SLEEPS.contains(&called.word.as_str()));
-        sleeps.extend(calls.map(|called| format!("{name}:{}", called.line)));
+        let name = path.strip_prefix(root).unwrap().to_str().unwrap();
+        sleeps.extend(sleeps_in(name, &fs::read_to_string(&path).unwrap()));
     }
     assert!(sleeps.is_empty(), "wait for a signal or advance the clock:\n{}", sleeps.join("\n"));
+}
+
+/// The calls that sleep. `clock.sleep(…)` does not: on a manual clock it waits for the test itself.
+fn sleeps_in(file: &str, source: &str) -> Vec<String> {
+    let mut reader = Reader { file: file.to_owned(), ..Reader::default() };
+    reader.read(source.parse().unwrap_or_else(|error| panic!("{file}: {error}")), 0);
+    let calls = reader.names.iter().filter(|name| name.is_call && SLEEPS.contains(&name.word.as_str()));
+    calls.map(|call| format!("{file}:{}", call.line)).collect()
 }
 
 /// Module to level, from the rows of the table in the Markdown text: a number, then modules in backticks.
@@ -396,6 +398,12 @@ mod made_up {
             [2, 3].map(|line| format!("src/cli/mod.rs:{line}: SQL may be written only in [\"store\", \"db\"]"));
         assert_eq!(check("src/cli/mod.rs", source), expected);
         assert_eq!(check("src/store/jobs.rs", source), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_sleep_is_found_unless_it_is_one_on_a_clock() {
+        let source = "fn a() {\n thread::sleep(short);\n sleep(short).await;\n clock.sleep(short).await;\n}";
+        assert_eq!(sleeps_in("tests/it/a.rs", source), ["tests/it/a.rs:2", "tests/it/a.rs:3"]);
     }
 
     #[test]
