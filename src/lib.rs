@@ -5,6 +5,7 @@ pub mod config;
 pub mod db;
 pub mod format;
 pub mod fsx;
+pub mod mail;
 pub mod model;
 pub mod outbox;
 pub mod pace;
