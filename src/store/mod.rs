@@ -5,3 +5,5 @@ pub mod jobs;
 pub mod media;
 pub mod problems;
 pub mod records;
+pub mod mails;
+pub mod notifications;

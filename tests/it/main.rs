@@ -4,5 +4,6 @@
 
 mod architecture;
 mod example_archive;
+mod mail;
 mod support;
 mod systemd;

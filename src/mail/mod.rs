@@ -1,0 +1,119 @@
+//! What people are told by mail: rendering, composing, sending, and the queue that is worked off.
+//!
+//! No mail trouble touches a job: a mail is a row that is queued with the job's end and sent later.
+
+mod compose;
+mod file;
+mod mailer;
+mod render;
+mod retry;
+mod send;
+mod smtp;
+mod templates;
+mod view;
+mod words;
+
+use std::fmt;
+
+use crate::model::JobState;
+
+pub use compose::{ATTACHMENT_BYTES, AddressFault, Attachment, ComposeFault, Composed, Outgoing, compose, mailbox};
+pub use mailer::{Addressed, Delivered, Mailer, MailerSettings, for_queue};
+pub use render::{
+    AdminMail, DigestLine, DigestMail, IncompleteUpload, render_admin, render_digest, render_incomplete_upload,
+    render_job, render_test,
+};
+pub use retry::next_try;
+pub use send::{Scope, SendOutcome, Transport, send};
+pub use smtp::{Encryption, Smtp};
+pub use templates::{Rendered, TemplateFault, Templates};
+pub use view::{ErrorsCsv, JobMailContext};
+
+/// What a mail is about. Each kind has its templates and its switch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum MailKind {
+    /// An archive is in, or was in before.
+    Imported,
+    /// Nothing of an archive is in.
+    ImportFailed,
+    /// Something of an archive is in, and something was rejected.
+    Partial,
+    /// A file in the inbox does not get whole.
+    IncompleteUpload,
+    /// Something that no account can mend.
+    Admin,
+    /// Many jobs that ended together.
+    Digest,
+    /// Shows that mail works.
+    Test,
+}
+
+impl MailKind {
+    /// Every kind.
+    pub const ALL: [Self; 7] = [
+        Self::Imported,
+        Self::ImportFailed,
+        Self::Partial,
+        Self::IncompleteUpload,
+        Self::Admin,
+        Self::Digest,
+        Self::Test,
+    ];
+
+    /// The word used in tables, switches, and names of templates.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Imported => "imported",
+            Self::ImportFailed => "import_failed",
+            Self::Partial => "partial",
+            Self::IncompleteUpload => "incomplete_upload",
+            Self::Admin => "admin",
+            Self::Digest => "digest",
+            Self::Test => "test",
+        }
+    }
+
+    /// Reads the word back.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+
+    /// The mail that tells of a job's end; none while it has not ended.
+    pub fn of_job(state: JobState) -> Option<Self> {
+        match state {
+            JobState::Succeeded | JobState::Duplicate => Some(Self::Imported),
+            JobState::Partial => Some(Self::Partial),
+            JobState::Failed | JobState::Cancelled => Some(Self::ImportFailed),
+            JobState::Queued | JobState::Running | JobState::Blocked | JobState::Paused => None,
+        }
+    }
+
+    /// Whether such mails are folded into a digest where many wait for one recipient.
+    pub fn folds(self) -> bool {
+        match self {
+            Self::Imported | Self::ImportFailed | Self::Partial => true,
+            Self::IncompleteUpload | Self::Admin | Self::Digest | Self::Test => false,
+        }
+    }
+}
+
+impl fmt::Display for MailKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The Message-ID of the mail of one kind about one subject (a job's id, mostly): the same each time it is asked for.
+///
+/// `domain` is the part behind the `@` of the sender's address.
+pub fn message_id(subject_key: &str, kind: MailKind, domain: &str) -> String {
+    let plain = |text: &str| -> String {
+        text.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_') { c } else { '-' }).collect()
+    };
+    let domain = plain(domain);
+    let domain = if domain.is_empty() { "localhost" } else { &domain };
+    format!("<{}.{}@{}>", plain(subject_key), kind, domain)
+}
+
+#[cfg(test)]
+mod tests;
