@@ -113,6 +113,19 @@ impl Seek for AtomicFile {
     }
 }
 
+/// A file to write and read that has lost its name `path` as soon as it is open: it goes with the process, however that
+/// ends.
+///
+/// A crash leaves nothing, or an empty file under that name.
+///
+/// # Errors
+/// Those of the file system.
+pub fn unnamed_file(path: &Path) -> io::Result<File> {
+    let file = File::options().read(true).write(true).create(true).truncate(true).open(path)?;
+    fs::remove_file(path)?;
+    Ok(file)
+}
+
 /// Removes the temporaries that crashes have left in `folder` (not in the folders inside it) and says how many.
 /// One that is still being written, by whichever process, stays: its writer holds a lock on it. No folder, nothing to do.
 ///

@@ -11,67 +11,67 @@ use crate::model::{Code, Dataset, JobId, OnError, OnExisting, Problem};
 
 /// What can be told before the records are read.
 #[derive(Clone, Debug, Default)]
-pub struct Head {
+pub(crate) struct Head {
     /// The server that the archive came from; empty where that is not known.
-    pub root_url: String,
+    pub(crate) root_url: String,
     /// The event; none where its file is missing or cannot be read.
-    pub event: Option<EventHead>,
+    pub(crate) event: Option<EventHead>,
     /// What `eventferry.json` asks for.
-    pub directives: Directives,
+    pub(crate) directives: Directives,
     /// What is wrong with `meta`.
-    pub problems: Vec<Problem>,
+    pub(crate) problems: Vec<Problem>,
 }
 
 /// The event of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EventHead {
+pub(crate) struct EventHead {
     /// Its id there.
-    pub source_id: String,
+    pub(crate) source_id: String,
     /// Its identifier there.
-    pub identifier: Option<String>,
+    pub(crate) identifier: Option<String>,
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// When it starts.
-    pub starts_at: Option<Timestamp>,
+    pub(crate) starts_at: Option<Timestamp>,
     /// Its zone.
-    pub zone: Option<Tz>,
+    pub(crate) zone: Option<Tz>,
 }
 
 /// What `eventferry.json` may ask for, as far as the account allows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Directives {
+pub(crate) struct Directives {
     /// Version of this format.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version: Option<u32>,
+    pub(crate) version: Option<u32>,
     /// What happens to an archive with errors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on_error: Option<OnError>,
+    pub(crate) on_error: Option<OnError>,
     /// What happens where the event is there already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on_existing: Option<OnExisting>,
+    pub(crate) on_existing: Option<OnExisting>,
     /// The id here of the event that the records go into.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub event: Option<i64>,
+    pub(crate) event: Option<i64>,
     /// Whether handlers are called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub with_handlers: Option<bool>,
+    pub(crate) with_handlers: Option<bool>,
     /// Whether bytes that were imported before are imported again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub again: Option<bool>,
+    pub(crate) again: Option<bool>,
     /// The job whose rejected records these are: they only add to its import.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub supplement_of: Option<JobId>,
+    pub(crate) supplement_of: Option<JobId>,
 }
 
 /// Version of `eventferry.json`.
-pub const DIRECTIVES_VERSION: u32 = 1;
+pub(crate) const DIRECTIVES_VERSION: u32 = 1;
 
 /// Reads what an archive says about itself.
 ///
 /// # Errors
 /// [`ReadError::Archive`] where the archive as a whole is refused, [`ReadError::Io`] where the disk fails.
-pub fn read(archive: &Archive, layout: &Layout, limits: &Limits) -> Result<Head, ReadError<Problem>> {
+pub(crate) fn read(archive: &Archive, layout: &Layout, limits: &Limits) -> Result<Head, ReadError<Problem>> {
     let mut head = Head::default();
     if let Some(entry) = layout.directives {
         head.directives = directives(archive, limits, entry)?;
@@ -168,7 +168,7 @@ fn zone_of(event: &Converted) -> Option<Tz> {
 
 impl Head {
     /// The source event: imports of one account with the same key run one after the other.
-    pub fn source_key(&self) -> Option<String> {
+    pub(crate) fn source_key(&self) -> Option<String> {
         if let Some(event) = self.directives.event {
             return Some(format!("event {event}"));
         }

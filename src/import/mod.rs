@@ -6,11 +6,12 @@
 mod cells;
 mod check;
 mod feed;
-pub mod head;
+mod head;
 mod load;
-pub mod plan;
+mod plan;
 mod problems;
 mod references;
+mod rejects;
 
 mod scratch;
 mod source;
@@ -191,6 +192,9 @@ pub async fn run(
     RunEnd::Retry("other imports keep changing which event is meant".to_owned())
 }
 
+/// The name, in the job's folder, of the archive with what was rejected; it is there before the outcome is.
+pub const REJECTED_FILE: &str = "rejected.zip";
+
 /// How often the choice of an event is made anew before the job waits.
 const REPLANS: u32 = 5;
 
@@ -338,8 +342,16 @@ impl Run<'_> {
             return Err(RunError::Refused(Box::new(refusal)));
         }
         let checkpoint = load::load(&mut context, &feed, &head, &target, &problems, from).await?;
-        self.confirm_bytes(&context).await?;
-        self.succeed(&checkpoint).await
+        context.check_source()?;
+        let report = self.succeed(&checkpoint).await?;
+        if report.state == JobState::Partial
+            && let Some(event) = &report.event
+        {
+            let (path, event, job) = (self.import.folder.join(REJECTED_FILE), event.id, self.import.lease.job);
+            let written = tokio::task::spawn_blocking(move || rejects::write(&path, &feed, event, job)).await;
+            written.map_err(|error| RunError::Panicked(panic_text(error)))??;
+        }
+        Ok(report)
     }
 
     fn checkpoint(&self) -> Result<Option<Checkpoint>, RunError> {
@@ -547,11 +559,6 @@ impl Run<'_> {
                 "mend the errors and drop the archive again",
             )
         })
-    }
-
-    /// The bytes that were imported are those that were hashed in the beginning.
-    async fn confirm_bytes(&self, context: &Context<'_>) -> Result<(), RunError> {
-        context.check_source()
     }
 
     async fn succeed(&mut self, checkpoint: &Checkpoint) -> Result<Report, RunError> {

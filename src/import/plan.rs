@@ -8,7 +8,7 @@ use crate::store::events::EventRow;
 
 /// Where an archive goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
+pub(crate) enum Target {
     /// Into a new event.
     New {
         /// Another event that uses the same id.
@@ -27,7 +27,7 @@ const SAME_EDITION: TimeDelta = TimeDelta::days(300);
 ///
 /// # Errors
 /// The problem for which the archive is refused.
-pub fn choose(candidates: &[EventRow], event: &EventHead, on_existing: OnExisting) -> Result<Target, Box<Problem>> {
+pub(crate) fn choose(candidates: &[EventRow], event: &EventHead, on_existing: OnExisting) -> Result<Target, Box<Problem>> {
     if on_existing == OnExisting::Create {
         return Ok(Target::New { warning: None });
     }

@@ -9,6 +9,8 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use crate::fsx::unnamed_file;
+
 /// Records kept in memory before a run is written.
 const RECORDS_IN_MEMORY: usize = 32 * 1024;
 
@@ -32,7 +34,7 @@ impl<const N: usize> Sorter<N> {
         self.buffer.push(record);
         if self.buffer.len() >= RECORDS_IN_MEMORY {
             self.buffer.sort_unstable();
-            let run = unnamed(&self.path)?;
+            let run = unnamed_file(&self.path)?;
             let mut writer = BufWriter::with_capacity(BUFFER, run);
             for record in self.buffer.drain(..) {
                 writer.write_all(&record)?;
@@ -59,7 +61,7 @@ impl<const N: usize> Sorter<N> {
                 heads.push(Reverse((record, index)));
             }
         }
-        let file = unnamed(&self.path)?;
+        let file = unnamed_file(&self.path)?;
         let mut writer = BufWriter::with_capacity(BUFFER, file);
         let mut count = 0;
         while let Some(Reverse((record, index))) = heads.pop() {
@@ -245,8 +247,8 @@ pub(crate) struct Texts {
 impl Texts {
     pub(crate) fn new(folder: &Path, name: &str) -> io::Result<Self> {
         Ok(Self {
-            offsets: BufWriter::with_capacity(BUFFER, unnamed(&folder.join(format!("{name}.offsets")))?),
-            bytes: BufWriter::with_capacity(BUFFER, unnamed(&folder.join(format!("{name}.texts")))?),
+            offsets: BufWriter::with_capacity(BUFFER, unnamed_file(&folder.join(format!("{name}.offsets")))?),
+            bytes: BufWriter::with_capacity(BUFFER, unnamed_file(&folder.join(format!("{name}.texts")))?),
             end: 0,
             count: 0,
         })
@@ -284,13 +286,6 @@ impl Texts {
         self.offsets.get_ref().read_exact_at(&mut bytes, number * 8)?;
         Ok(u64::from_be_bytes(bytes))
     }
-}
-
-/// A file that has no name any more as soon as it is open: it goes with the process, however that ends.
-fn unnamed(path: &Path) -> io::Result<File> {
-    let file = File::options().read(true).write(true).create(true).truncate(true).open(path)?;
-    std::fs::remove_file(path)?;
-    Ok(file)
 }
 
 /// The eight bytes of `record` at `from`, as a number.
