@@ -15,3 +15,4 @@ pub mod queue;
 pub mod signal;
 pub mod storage;
 pub mod store;
+pub mod work;

@@ -121,9 +121,8 @@ impl State {
             }
         }
         let waiting = self.accounts.iter_mut().filter(|(_, account)| !account.waiting.is_empty());
-        let (name, account) = waiting.min_by(|(name, one), (other_name, other)| {
-            (one.last_served, name).cmp(&(other.last_served, other_name))
-        })?;
+        let (name, account) = waiting
+            .min_by(|(name, one), (other_name, other)| (one.last_served, name).cmp(&(other.last_served, other_name)))?;
         let place = account.waiting.pop_front()?;
         self.served += 1;
         account.last_served = self.served;

@@ -87,6 +87,7 @@ pub(super) async fn load(
         tx.rollback().await?;
     }
     let mut memory = Memory::default();
+    feed.archive.begin_pass();
     loop {
         match checkpoint.stage {
             Stage::Problems => load_problems(context, problems, &mut checkpoint).await?,

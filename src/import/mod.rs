@@ -192,6 +192,34 @@ pub async fn run(
     RunEnd::Retry("other imports keep changing which event is meant".to_owned())
 }
 
+/// Ends a job as failed for a reason outside of its archive: what it has made is taken back.
+pub async fn give_up(
+    services: &Services,
+    import: &Import,
+    turn: Arc<Mutex<Turn>>,
+    stop: &CancellationToken,
+    problem: Problem,
+) -> RunEnd {
+    let on_progress: OnProgress = Arc::new(|_, _, _| {});
+    let mut run = Run { services, import, turn, stop, on_progress, facts: Facts::default() };
+    run.fail(problem).await
+}
+
+/// Ends a job as cancelled, wherever it is.
+pub async fn cancel(
+    services: &Services,
+    import: &Import,
+    turn: Arc<Mutex<Turn>>,
+    stop: &CancellationToken,
+) -> RunEnd {
+    let on_progress: OnProgress = Arc::new(|_, _, _| {});
+    let mut run = Run { services, import, turn, stop, on_progress, facts: Facts::default() };
+    match run.latest_checkpoint().await {
+        Ok(checkpoint) => run.cancel(checkpoint.unwrap_or_default()).await,
+        Err(error) => run.end_of(error).await,
+    }
+}
+
 /// The name, in the job's folder, of the archive with what was rejected; it is there before the outcome is.
 pub const REJECTED_FILE: &str = "rejected.zip";
 
@@ -717,8 +745,8 @@ impl Run<'_> {
 
     /// The checkpoint as it is in the database now: a run may have written some since it was claimed.
     async fn latest_checkpoint(&self) -> Result<Option<Checkpoint>, RunError> {
-        let text = jobs::checkpoint_of(&self.services.database, self.import.lease.job).await?;
-        Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+        let now = jobs::reload(&self.services.database, &self.import.lease).await?;
+        Ok(now.checkpoint.and_then(|text| serde_json::from_str(&text).ok()))
     }
 }
 

@@ -22,6 +22,7 @@ pub(super) fn write(path: &Path, feed: &Feed, event: i64, job: JobId) -> io::Res
     let folder = path.parent().unwrap_or(path);
     let mut rejects = Rejects { feed, folder, media: BTreeSet::new(), wrote: false };
     let mut zip = Writer::new(AtomicFile::create(path)?);
+    feed.archive.begin_pass();
     for dataset in Dataset::ALL {
         rejects.write_dataset(&mut zip, dataset)?;
     }

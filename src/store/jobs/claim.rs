@@ -1,7 +1,7 @@
 //! Handing out the next job.
 
 use super::view::{JobView, view};
-use super::{Lease, OwnerId};
+use super::{Lease, LeaseError, OwnerId};
 use crate::clock::Timestamp;
 use crate::db::{Arg, Database, DbError, Row, Sql};
 
@@ -95,16 +95,18 @@ macro_rules! claim {
 
 const CLAIM: Sql = Sql::per("claim a job", claim!(""), claim!(" FOR UPDATE SKIP LOCKED"));
 
-pub(super) const STATEMENTS: &[Sql] = &[DUE_ACCOUNTS, CLAIM];
+const RELOAD: Sql = Sql::same(
+    "read a claimed job",
+    concat!("SELECT ", view_columns!(), ", epoch, checkpoint, outcome FROM jobs WHERE ", fence!()),
+);
+
+pub(super) const STATEMENTS: &[Sql] = &[DUE_ACCOUNTS, CLAIM, RELOAD];
 
 /// Claims the next job, or says that there is none.
 ///
 /// # Errors
 /// Where the database is out of reach. Whether a job was claimed is then not known; [`super::beat`] shows it.
-pub async fn claim_next(
-    database: &Database,
-    request: &ClaimRequest,
-) -> Result<Option<(Lease, ClaimedJob)>, DbError> {
+pub async fn claim_next(database: &Database, request: &ClaimRequest) -> Result<Option<(Lease, ClaimedJob)>, DbError> {
     let owner = request.owner.to_string();
     let accounts = database
         .fetch_all(
@@ -128,25 +130,38 @@ pub async fn claim_next(
             Arg::from(account),
         ];
         if let Some(row) = tx.fetch_optional(&CLAIM, &args).await? {
-            let claimed = claimed(&row, request)?;
+            let (epoch, mut claimed) = claimed(&row)?;
             tx.commit().await?;
-            return Ok(Some(claimed));
+            claimed.must_end = must_end(&claimed.job, request);
+            let lease = Lease { job: claimed.job.id, owner: request.owner, epoch };
+            return Ok(Some((lease, claimed)));
         }
     }
     Ok(None)
 }
 
-fn claimed(row: &Row, request: &ClaimRequest) -> Result<(Lease, ClaimedJob), DbError> {
+/// Reads a claimed job anew, as its checkpoints have left it; it may go on.
+///
+/// # Errors
+/// [`LeaseError::Fenced`] where the job is no longer this lease's; else where the database is out of reach.
+pub async fn reload(database: &Database, lease: &Lease) -> Result<ClaimedJob, LeaseError> {
+    match database.fetch_optional(&RELOAD, &lease.args([])).await? {
+        Some(row) => Ok(claimed(&row)?.1),
+        None => Err(LeaseError::Fenced(lease.job)),
+    }
+}
+
+fn claimed(row: &Row) -> Result<(i64, ClaimedJob), DbError> {
     let (job, next) = view(row)?;
-    let lease = Lease { job: job.id, owner: request.owner, epoch: row.get(next)? };
-    let must_end = if job.strikes >= request.strikes {
-        Some(MustEnd::Quarantined { strikes: job.strikes })
-    } else if job.attempts >= request.attempts {
-        let reason = job.last_trouble.clone().unwrap_or_else(|| "it is not known why".to_owned());
-        Some(MustEnd::Exhausted { reason })
-    } else {
-        None
-    };
-    let claimed = ClaimedJob { job, checkpoint: row.get(next + 1)?, outcome: row.get(next + 2)?, must_end };
-    Ok((lease, claimed))
+    let claimed = ClaimedJob { job, checkpoint: row.get(next + 1)?, outcome: row.get(next + 2)?, must_end: None };
+    Ok((row.get(next)?, claimed))
+}
+
+fn must_end(job: &JobView, request: &ClaimRequest) -> Option<MustEnd> {
+    if job.strikes >= request.strikes {
+        return Some(MustEnd::Quarantined { strikes: job.strikes });
+    }
+    (job.attempts >= request.attempts).then(|| MustEnd::Exhausted {
+        reason: job.last_trouble.clone().unwrap_or_else(|| "it is not known why".to_owned()),
+    })
 }

@@ -127,12 +127,8 @@ pub async fn finish(tx: &mut Tx, lease: &Lease, ending: &Ending) -> Result<Optio
     let Some(row) = tx.fetch_optional(&FREE_OLDEST, &[Arg::from(lease.job)]).await? else { return Ok(None) };
     let freed = job_id(&row, 0)?;
     let archive_name: String = row.get(1)?;
-    tx.execute(&WAIT_FOR_FREED, &[
-        Arg::from(lease.job),
-        Arg::from(freed),
-        Arg::from(behind(freed, &archive_name)),
-    ])
-    .await?;
+    tx.execute(&WAIT_FOR_FREED, &[Arg::from(lease.job), Arg::from(freed), Arg::from(behind(freed, &archive_name))])
+        .await?;
     Ok(Some(freed))
 }
 

@@ -33,8 +33,6 @@ const BEAT: Sql = Sql::same(
 
 const IS_HELD: Sql = Sql::same("look at a lease", concat!("SELECT 1 FROM jobs WHERE ", fence!()));
 
-const CHECKPOINT_OF: Sql = Sql::same("read the checkpoint of a job", "SELECT checkpoint FROM jobs WHERE id = $1");
-
 const CHECKPOINT: Sql = Sql::same(
     "write a checkpoint",
     concat!(
@@ -87,8 +85,7 @@ const STRIKE: Sql = Sql::same(
     ),
 );
 
-pub(super) const STATEMENTS: &[Sql] =
-    &[BEAT, IS_HELD, CHECKPOINT_OF, CHECKPOINT, NOTE_PROGRESS, RELEASE, SNOOZE, RETRY_LATER, STRIKE];
+pub(super) const STATEMENTS: &[Sql] = &[BEAT, IS_HELD, CHECKPOINT, NOTE_PROGRESS, RELEASE, SNOOZE, RETRY_LATER, STRIKE];
 
 /// Shows that a process lives: the beat of each of its running jobs grows. Says which ones those are, with the epoch.
 ///
@@ -115,11 +112,7 @@ pub async fn is_held(database: &Database, lease: &Lease) -> Result<bool, DbError
 /// # Errors
 /// [`LeaseError::Fenced`] where the job is no longer this lease's: the transaction must be dropped. Else where the
 /// database is out of reach.
-pub async fn checkpoint(
-    tx: &mut Tx,
-    lease: &Lease,
-    update: &CheckpointUpdate,
-) -> Result<CancelRequested, LeaseError> {
+pub async fn checkpoint(tx: &mut Tx, lease: &Lease, update: &CheckpointUpdate) -> Result<CancelRequested, LeaseError> {
     let args = lease.args([
         Arg::from(update.stage.as_str()),
         Arg::from(to_int(update.stage_done)),
@@ -129,17 +122,6 @@ pub async fn checkpoint(
         Arg::from(update.event_created),
     ]);
     cancel_requested(tx, &CHECKPOINT, lease, &args).await
-}
-
-/// The last checkpoint of a job, as it was written.
-///
-/// # Errors
-/// Where the database is out of reach.
-pub async fn checkpoint_of(database: &Database, job: JobId) -> Result<Option<String>, DbError> {
-    match database.fetch_optional(&CHECKPOINT_OF, &[Arg::from(job)]).await? {
-        Some(row) => row.get(0),
-        None => Ok(None),
-    }
 }
 
 /// Shows how far a job is where nothing was written that a restart could build on: strikes stay.
@@ -207,11 +189,6 @@ pub async fn retry_later(
 ///
 /// # Errors
 /// As [`note_progress`].
-pub async fn strike(
-    database: &Database,
-    lease: &Lease,
-    reason: &str,
-    run_at: Timestamp,
-) -> Result<(), LeaseError> {
+pub async fn strike(database: &Database, lease: &Lease, reason: &str, run_at: Timestamp) -> Result<(), LeaseError> {
     update_leased_alone(database, &STRIKE, lease, [Arg::from(run_at), Arg::from(reason)]).await
 }

@@ -41,11 +41,10 @@ use crate::db::{Arg, Database, DbError, Row, Sql, Tx};
 use crate::model::JobId;
 
 pub use arrive::{Cancellation, Insertion, NewJob, cancel, insert};
-pub use claim::{ClaimRequest, ClaimedJob, MustEnd, claim_next};
+pub use claim::{ClaimRequest, ClaimedJob, MustEnd, claim_next, reload};
 pub use end::{Ending, Frozen, SourceToMove, finish, freeze, mark_moved, sources_to_move};
 pub use lease::{
-    CancelRequested, CheckpointUpdate, beat, checkpoint, checkpoint_of, is_held, note_progress, release, retry_later, snooze,
-    strike,
+    CancelRequested, CheckpointUpdate, beat, checkpoint, is_held, note_progress, release, retry_later, snooze, strike,
 };
 pub use progress::progress_text;
 pub use rescue::{Blame, Seen, free_stranded, rescue, running_of_others};
@@ -167,9 +166,9 @@ fn optional_job_id(row: &Row, column: usize) -> Result<Option<JobId>, DbError> {
 
 fn owner_id(row: &Row, column: usize) -> Result<OwnerId, DbError> {
     let text: String = row.get(column)?;
-    let id = text.parse().map_err(|error| {
-        DbError::unusable("read the owner of a job", format!("`{text}` is no owner's id: {error}"))
-    })?;
+    let id = text
+        .parse()
+        .map_err(|error| DbError::unusable("read the owner of a job", format!("`{text}` is no owner's id: {error}")))?;
     Ok(OwnerId(id))
 }
 

@@ -22,11 +22,8 @@ pub(super) struct Ahead {
 }
 
 /// Two daemons that ask for the same source are served one after the other. SQLite has one writer anyway.
-const LOCK_SOURCE: Sql = Sql::per(
-    "lock a source",
-    "SELECT 1 WHERE $1 IS NOT NULL",
-    "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))",
-);
+const LOCK_SOURCE: Sql =
+    Sql::per("lock a source", "SELECT 1 WHERE $1 IS NOT NULL", "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))");
 
 const OTHERS: Sql = Sql::same(
     "look for imports of the same source",

@@ -280,8 +280,9 @@ pub(super) fn view(row: &Row) -> Result<(JobView, usize), DbError> {
 
 pub(super) fn state(row: &Row, column: usize) -> Result<JobState, DbError> {
     let word: String = row.get(column)?;
-    JobState::parse(&word)
-        .ok_or_else(|| DbError::unusable("read the state of a job", format!("`{word}` is none that this program knows")))
+    JobState::parse(&word).ok_or_else(|| {
+        DbError::unusable("read the state of a job", format!("`{word}` is none that this program knows"))
+    })
 }
 
 fn source_state(row: &Row, column: usize) -> Result<SourceState, DbError> {

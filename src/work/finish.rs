@@ -1,0 +1,168 @@
+//! The end of a job: the outcome is frozen, result files are made of it, and one transaction says that it is over.
+
+use std::io;
+
+use super::{Worker, result_folder, tell};
+use crate::db::DbError;
+use crate::fsx;
+use crate::import::{Import, REJECTED_FILE};
+use crate::model::{JobState, Report};
+use crate::outbox;
+use crate::queue::Outcome;
+use crate::signal::{FailPoint, Injected, Injection};
+use crate::store::jobs::{self, Ending, Frozen, LeaseError};
+use crate::store::{events, mails, notifications, problems};
+
+/// What became of the wish to freeze an outcome.
+pub(super) enum Freeze {
+    /// It is frozen; nobody can cancel the job any more.
+    Frozen(Box<Report>),
+    /// Somebody wanted it cancelled before.
+    CancelFirst,
+    /// It could not be done now.
+    Ended(Outcome),
+}
+
+impl Worker {
+    /// Freezes the outcome of a job in one transaction.
+    pub(super) async fn freeze(&self, import: &Import, report: Report) -> Freeze {
+        match self.try_freeze(import, &report).await {
+            Ok(true) => Freeze::Frozen(Box::new(report)),
+            Ok(false) => Freeze::CancelFirst,
+            Err(error) => Freeze::Ended(error.into()),
+        }
+    }
+
+    async fn try_freeze(&self, import: &Import, report: &Report) -> Result<bool, FinishError> {
+        let frozen = Frozen {
+            outcome: serde_json::to_string(report).map_err(io::Error::from)?,
+            finished_at: report.finished,
+            archive_sha256: report.archive.sha256.clone(),
+            related_job: report.related_job,
+        };
+        let mut tx = self.services.database.begin().await?;
+        let cancel = jobs::freeze(&mut tx, &import.lease, &frozen).await?;
+        if cancel.0 && report.state != JobState::Cancelled {
+            tx.rollback().await?;
+            return Ok(false);
+        }
+        tx.commit().await?;
+        self.services.signals.reach(FailPoint::Frozen)?;
+        Ok(true)
+    }
+
+    /// Writes the result files of a frozen outcome, ends the job, and moves the dropped file.
+    pub(super) async fn finish(&self, import: &Import, mut report: Report) -> Outcome {
+        match self.try_finish(import, &mut report).await {
+            Ok(()) => {
+                tracing::info!(
+                    job.id = %report.job,
+                    state = report.state.as_str(),
+                    account = report.account,
+                    duration_ms = (report.finished - report.started).num_milliseconds(),
+                    "a job has ended"
+                );
+                Outcome::Done
+            }
+            Err(error) => error.into(),
+        }
+    }
+
+    async fn try_finish(&self, import: &Import, report: &mut Report) -> Result<(), FinishError> {
+        let database = &self.services.database;
+        report.problems = problems::list(database, report.job).await?;
+        let folder = result_folder(import);
+        self.write_files(import, &folder, report).await?;
+        self.services.signals.reach(FailPoint::ResultFilesWritten)?;
+
+        let now = self.services.clock.now();
+        let told = tell::of_job(self, import, report, &folder);
+        let mut tx = database.begin().await?;
+        let ending = Ending {
+            state: report.state,
+            summary: report.summary.clone(),
+            result_folder: Some(folder),
+            finished_at: report.finished,
+        };
+        jobs::finish(&mut tx, &import.lease, &ending).await?;
+        let is_in = matches!(report.state, JobState::Succeeded | JobState::Partial);
+        if let (true, Some(event), Some(sha256)) = (is_in, &report.event, &report.archive.sha256) {
+            events::remember_bytes(&mut tx, &report.account, event.id, sha256, report.job, now).await?;
+        }
+        for mail in &told.mails {
+            mails::queue(&mut tx, mail).await?;
+        }
+        for notification in &told.notifications {
+            notifications::keep(&mut tx, notification).await?;
+        }
+        tx.commit().await?;
+        self.mail_wake.notify_one();
+        self.services.signals.reach(FailPoint::FinalBeforeMove)?;
+        super::move_sources(&self.settings, &self.services).await?;
+        Ok(())
+    }
+
+    async fn write_files(&self, import: &Import, folder: &str, report: &Report) -> Result<(), FinishError> {
+        let outbox = self.settings.folders().outbox.clone();
+        let rejected = import.folder.join(REJECTED_FILE);
+        let (folder, report, signals) = (folder.to_owned(), report.clone(), self.services.signals.clone());
+        let written = tokio::task::spawn_blocking(move || -> Result<(), FinishError> {
+            let into = outbox.join(&folder);
+            fsx::create_folders(&into)?;
+            if report.state == JobState::Partial && rejected.try_exists()? {
+                fsx::move_file(&rejected, &into.join(outbox::REJECTED_FILE))?;
+            }
+            signals.reach(FailPoint::ResultFilesBeforeManifest)?;
+            Ok(outbox::write(&outbox, &folder, &report)?)
+        });
+        written.await.map_err(|error| FinishError::Trouble(error.to_string()))?
+    }
+}
+
+/// Why a job could not be ended now.
+pub(super) enum FinishError {
+    LeaseLost,
+    Trouble(String),
+}
+
+impl From<FinishError> for Outcome {
+    fn from(error: FinishError) -> Self {
+        match error {
+            FinishError::LeaseLost => Self::LeaseLost,
+            FinishError::Trouble(reason) => {
+                tracing::warn!(reason, "a job cannot be ended now");
+                Self::Snooze { reason }
+            }
+        }
+    }
+}
+
+impl From<io::Error> for FinishError {
+    fn from(error: io::Error) -> Self {
+        Self::Trouble(format!("the result files cannot be written: {error}"))
+    }
+}
+
+impl From<DbError> for FinishError {
+    fn from(error: DbError) -> Self {
+        Self::Trouble(error.to_string())
+    }
+}
+
+impl From<LeaseError> for FinishError {
+    fn from(error: LeaseError) -> Self {
+        match error {
+            LeaseError::Fenced(_) => Self::LeaseLost,
+            LeaseError::Database(error) => Self::from(error),
+        }
+    }
+}
+
+impl From<Injected> for FinishError {
+    fn from(injected: Injected) -> Self {
+        match injected.injection {
+            Injection::Fail => Self::Trouble(injected.to_string()),
+            Injection::Die => Self::LeaseLost,
+        }
+    }
+}

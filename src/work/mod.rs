@@ -1,0 +1,199 @@
+//! A job from its claim to its end: import, result files, final state, mail, and the move of the dropped file.
+
+mod finish;
+mod sources;
+mod sweep;
+mod tell;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Timestamp;
+use crate::config::{Account, Settings};
+use crate::import::{self, Import, OnProgress, RunEnd, Services};
+use crate::mail::Templates;
+use crate::model::{Code, JobId, JobState, Problem};
+use crate::outbox::{self, STATUS_VERSION, Status, StatusWriter};
+use crate::pace::Turn;
+use crate::queue::{Outcome, Runner};
+use crate::store::jobs::{ClaimedJob, JobView, Lease, MustEnd};
+
+pub use sources::{WorkFolder, move_sources};
+pub use sweep::{Swept, sweep};
+pub use tell::{AdminTrouble, tell_admin, tell_incomplete};
+
+/// The name of a claimed archive in the folder of its job.
+pub const SOURCE_FILE: &str = "source.zip";
+
+/// Told of the progress of every job.
+pub type Watcher = Arc<dyn Fn(JobId, &str, u64, u64) + Send + Sync>;
+
+/// Runs imports.
+pub struct Worker {
+    /// The settings in force.
+    pub settings: Arc<Settings>,
+    /// What serves every import.
+    pub services: Services,
+    /// The templates of mails.
+    pub templates: Arc<Templates>,
+    /// Told of progress, where somebody looks on.
+    pub watcher: Option<Watcher>,
+    /// Told that there is a mail to send.
+    pub mail_wake: Arc<tokio::sync::Notify>,
+}
+
+impl Runner for Worker {
+    async fn run(&self, lease: Lease, job: ClaimedJob, turn: Turn, stop: CancellationToken) -> Outcome {
+        let turn = Arc::new(tokio::sync::Mutex::new(turn));
+        let import = self.import_of(lease, &job);
+        if let Some(outcome) = &job.outcome {
+            return match serde_json::from_str(outcome) {
+                Ok(report) => self.finish(&import, report).await,
+                Err(error) => Outcome::Snooze { reason: format!("the frozen outcome cannot be read: {error}") },
+            };
+        }
+        tracing::info!(job.id = %lease.job, account = import.account.name, "a job begins");
+        let services = &self.services;
+        let mut end = match &job.must_end {
+            Some(reason) => {
+                import::give_up(services, &import, Arc::clone(&turn), &stop, problem_of(reason)).await
+            }
+            None => {
+                let on_progress = self.on_progress(&import);
+                import::run(services, &import, Arc::clone(&turn), &stop, on_progress).await
+            }
+        };
+        loop {
+            end = match end {
+                RunEnd::Outcome(report) => match self.freeze(&import, *report).await {
+                    finish::Freeze::Frozen(report) => return self.finish(&import, *report).await,
+                    finish::Freeze::CancelFirst => {
+                        import::cancel(services, &import, Arc::clone(&turn), &stop).await
+                    }
+                    finish::Freeze::Ended(outcome) => return outcome,
+                },
+                RunEnd::BlockedOn(on) => return Outcome::Blocked { on },
+                RunEnd::Interrupted => return Outcome::Interrupted,
+                RunEnd::Outage(reason) => {
+                    tracing::warn!(job.id = %lease.job, reason, "a job waits for something outside");
+                    return Outcome::Snooze { reason };
+                }
+                RunEnd::Retry(reason) => return Outcome::RetryLater { reason },
+                RunEnd::LeaseLost => return Outcome::LeaseLost,
+            };
+        }
+    }
+}
+
+impl Worker {
+    fn import_of(&self, lease: Lease, claimed: &ClaimedJob) -> Import {
+        let job = &claimed.job;
+        let folder = self.folder_of(lease.job);
+        Import {
+            lease,
+            account: account_of(&self.settings, &job.account),
+            archive: folder.join(SOURCE_FILE),
+            folder,
+            archive_name: job.archive_name.clone(),
+            started: job.started_at.unwrap_or(job.created_at),
+            again: job.again,
+            checkpoint: claimed.checkpoint.clone(),
+            cancel_requested: job.cancel_requested,
+            retry_of: job.retry_of,
+        }
+    }
+
+    fn folder_of(&self, job: JobId) -> PathBuf {
+        self.settings.folders().work.join(job.to_string())
+    }
+
+    /// Shows progress in `status.json`, at most once a second, and to whoever looks on.
+    fn on_progress(&self, import: &Import) -> OnProgress {
+        let folder = self.settings.folders().outbox.join(result_folder(import));
+        let status = Mutex::new(StatusWriter::new(&folder));
+        let clock = self.services.clock.clone();
+        let watcher = self.watcher.clone();
+        let job = import.lease.job;
+        Arc::new(move |stage, done, total| {
+            if let Some(watcher) = &watcher {
+                watcher(job, stage, done, total);
+            }
+            let text = outbox::progress_text(&capital(stage), done, total);
+            let status_now = Status {
+                version: STATUS_VERSION,
+                job,
+                state: JobState::Running,
+                stage: Some(stage.to_owned()),
+                done,
+                total,
+                text,
+                waits_for: None,
+                waits_since: None,
+                updated: clock.now(),
+            };
+            let mut status = status.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Err(error) = status.offer(&status_now, clock.monotonic()) {
+                tracing::debug!(job.id = %job, %error, "the progress could not be written");
+            }
+        })
+    }
+}
+
+/// The account of a job; one that is no longer configured keeps its name and has the default policies.
+pub fn account_of(settings: &Settings, name: &str) -> Account {
+    if let Some(account) = settings.account(name) {
+        return account.clone();
+    }
+    let fallback = settings.default_account().cloned();
+    let mut account = fallback.unwrap_or_else(|| Account {
+        name: String::new(),
+        email: None,
+        display_name: String::new(),
+        on_error: settings.import.on_error,
+        on_existing: settings.import.on_existing,
+        allow: Vec::new(),
+    });
+    account.name = name.to_owned();
+    account.display_name = name.to_owned();
+    account.email = None;
+    account
+}
+
+/// Where the results of a job lie, below the outbox.
+fn result_folder(import: &Import) -> String {
+    outbox::folder_name(&import.account.name, &import.archive_name, import.started, import.lease.job)
+}
+
+/// As [`result_folder`], for a job that is looked at.
+pub fn result_folder_of(job: &JobView) -> Option<String> {
+    let started: Timestamp = job.started_at?;
+    Some(outbox::folder_name(&job.account, &job.archive_name, started, job.id))
+}
+
+fn problem_of(reason: &MustEnd) -> Problem {
+    match reason {
+        MustEnd::Quarantined { strikes } => Problem::new(
+            Code::Quarantined,
+            format!("the program died {strikes} times over this file; it was put aside"),
+            "ask the admin to report it with the file",
+        ),
+        MustEnd::Exhausted { reason } => Problem::new(
+            Code::ChangedWhileReading,
+            format!("it was tried again and again: {reason}"),
+            "drop the archive again when nobody writes to it any more",
+        ),
+        MustEnd::Panicked { reason } => Problem::new(
+            Code::Internal,
+            format!("the program failed over this file: {reason}"),
+            "ask the admin to look into the log, and drop the archive again",
+        ),
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut characters = text.chars();
+    let first: String = characters.next().into_iter().flat_map(char::to_uppercase).collect();
+    first + characters.as_str()
+}

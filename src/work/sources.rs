@@ -1,0 +1,148 @@
+//! Where a dropped file lies after its job, and what becomes of the job's folder.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::SOURCE_FILE;
+use crate::config::Settings;
+use crate::fsx;
+use crate::import::Services;
+use crate::model::JobId;
+use crate::model::job::RestingPlace;
+use crate::signal::FailPoint;
+use crate::store::jobs::{self, SourceToMove};
+
+use super::finish::FinishError;
+
+/// Sources moved in one go.
+const AT_ONCE: u64 = 100;
+
+/// Bytes of an archive's name that go into the name of the file that is kept.
+const NAME_BYTES: usize = 150;
+
+/// The folder of a claimed archive.
+#[derive(Clone, Debug)]
+pub struct WorkFolder(PathBuf);
+
+impl WorkFolder {
+    /// The folder of a job below the work folder.
+    pub fn of(work: &Path, job: JobId) -> Self {
+        Self(work.join(job.to_string()))
+    }
+
+    /// The claimed archive in it.
+    pub fn source(&self) -> PathBuf {
+        self.0.join(SOURCE_FILE)
+    }
+
+    /// Removes the folder with everything in it but a source.
+    ///
+    /// # Errors
+    /// Where the disk fails.
+    pub fn remove(&self) -> io::Result<()> {
+        match fs::read_dir(&self.0) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+            Ok(entries) => {
+                for entry in entries {
+                    let entry = entry?;
+                    if entry.file_name() != SOURCE_FILE {
+                        fsx::remove_file(&entry.path())?;
+                    }
+                }
+            }
+        }
+        match fs::remove_dir(&self.0) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result,
+        }
+    }
+}
+
+/// Moves the dropped files of jobs that have ended to `done/` or `rejected/`, and removes the jobs' folders. What could
+/// not be moved now is moved by the next call.
+///
+/// # Errors
+/// Where the database or the disk fails; the rest stays for the next call.
+pub async fn move_sources(settings: &Settings, services: &Services) -> Result<u64, MoveError> {
+    let mut moved = 0;
+    loop {
+        let sources = jobs::sources_to_move(&services.database, AT_ONCE).await.map_err(FinishError::from)?;
+        if sources.is_empty() {
+            return Ok(moved);
+        }
+        for source in &sources {
+            let (from, to, kept) = places(settings, source);
+            let (work, job) = (settings.folders().work.clone(), source.job);
+            let done = tokio::task::spawn_blocking(move || -> io::Result<()> {
+                if let Some(folder) = to.parent() {
+                    fsx::create_folders(folder)?;
+                }
+                if from.source().try_exists()? {
+                    fsx::move_file(&from.source(), &to)?;
+                }
+                Ok(())
+            });
+            done.await.map_err(|error| FinishError::Trouble(error.to_string()))?.map_err(FinishError::from)?;
+            services.signals.reach(FailPoint::MovedBeforeRow).map_err(FinishError::from)?;
+            jobs::mark_moved(&services.database, job, &kept).await.map_err(FinishError::from)?;
+            WorkFolder::of(&work, job).remove().map_err(FinishError::from)?;
+            moved += 1;
+        }
+    }
+}
+
+/// Why a dropped file was not moved; the next sweep tries again.
+pub struct MoveError(FinishError);
+
+impl std::fmt::Debug for MoveError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::fmt::Display for MoveError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.0 {
+            FinishError::LeaseLost => f.write_str("the process is to stop here"),
+            FinishError::Trouble(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl std::error::Error for MoveError {}
+
+impl From<FinishError> for MoveError {
+    fn from(error: FinishError) -> Self {
+        Self(error)
+    }
+}
+
+impl From<MoveError> for FinishError {
+    fn from(error: MoveError) -> Self {
+        error.0
+    }
+}
+
+/// Where a file lies, where it goes, and what the job's row says of that: a path below the root.
+fn places(settings: &Settings, source: &SourceToMove) -> (WorkFolder, PathBuf, String) {
+    let folders = settings.folders();
+    let place = match source.state.resting_place() {
+        RestingPlace::Done => &folders.done,
+        RestingPlace::Rejected => &folders.rejected,
+    };
+    let name = kept_name(&source.archive_name, source.job);
+    let to = place.join(fsx::safe_component(&source.account, NAME_BYTES)).join(name);
+    let kept = to.strip_prefix(&folders.root).unwrap_or(&to).display().to_string();
+    (WorkFolder::of(&folders.work, source.job), to, kept)
+}
+
+/// The archive's name with the job's id in it.
+fn kept_name(archive_name: &str, job: JobId) -> String {
+    let stem = match archive_name.len().checked_sub(4).and_then(|at| archive_name.split_at_checked(at)) {
+        Some((stem, ending)) if ending.eq_ignore_ascii_case(".zip") => stem,
+        _ => archive_name,
+    };
+    format!("{}_{job}.zip", fsx::safe_component(stem, NAME_BYTES))
+}
