@@ -105,6 +105,10 @@ fn read_end(file: &File, record: &[u8], position: u64) -> io::Result<Found> {
         return Ok(Found::MultiDisk);
     }
     if size == 0 && entries[1] == 0 {
+        // Nothing else tells the end of an empty zip from that of one which a larger zip contains.
+        if start != limit {
+            return Ok(nothing("the end of the zip belongs to another zip, which it contains"));
+        }
         return Ok(Found::Tail(Tail { start, size, entries: 0, zip64 }));
     }
     let mut signature = [0; 4];

@@ -27,6 +27,7 @@ fn find_misread(path: &str, lookup: &dyn Fn(&str) -> Option<usize>) -> Option<us
     let latin1 = |bytes: &[u8]| bytes.iter().map(|byte| char::from(*byte)).collect::<String>();
     lookup(&names::from_cp437(path.as_bytes()))
         .or_else(|| lookup(&latin1(path.as_bytes())))
+        .or_else(|| lookup(&names::from_windows(path.as_bytes())))
         .or_else(|| lookup(&String::from_utf8(names::to_cp437(path)?).ok()?))
         .or_else(|| lookup(&String::from_utf8(names::to_latin1(path)?).ok()?))
         .or_else(|| lookup(&names::from_cp437(&names::to_latin1(path)?)))

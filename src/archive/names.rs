@@ -27,9 +27,20 @@ pub(super) fn to_cp437(text: &str) -> Option<Vec<u8>> {
         .collect()
 }
 
-/// The bytes that give a text when they are read as Latin-1.
+/// The bytes that give a text when they are read as Latin-1, or as Windows' superset of it, which most programs mean by that.
 pub(super) fn to_latin1(text: &str) -> Option<Vec<u8>> {
-    text.chars().map(|character| u8::try_from(character).ok()).collect()
+    text.chars().map(|character| u8::try_from(character).ok().or_else(|| to_windows(character))).collect()
+}
+
+fn to_windows(character: char) -> Option<u8> {
+    let mut text = [0; 4];
+    let (bytes, _, failed) = encoding_rs::WINDOWS_1252.encode(character.encode_utf8(&mut text));
+    if failed { None } else { bytes.first().copied() }
+}
+
+/// Bytes read as Windows' superset of Latin-1.
+pub(super) fn from_windows(bytes: &[u8]) -> String {
+    encoding_rs::WINDOWS_1252.decode_without_bom_handling(bytes).0.into_owned()
 }
 
 /// A name with `/` between its parts, without parts that say nothing, and without a `/` at its end.

@@ -55,6 +55,8 @@ pub struct Archive {
     by_path: Vec<usize>,
     /// Sorted.
     duplicates: Vec<usize>,
+    /// The one folder around everything, with a `/`.
+    top: Option<String>,
     inflated: Arc<AtomicU64>,
 }
 
@@ -101,10 +103,10 @@ impl Archive {
             return Err(too_much_in_all(limits).into());
         }
         check_overlap(&mut spans, &tail, &entries)?;
-        strip_top(&mut entries);
+        let top = strip_top(&mut entries);
         let (by_path, duplicates) = sort_paths(&entries);
         let file = Arc::new(file);
-        Ok(Self { file, limits: limits.clone(), entries, by_path, duplicates, inflated: Arc::default() })
+        Ok(Self { file, limits: limits.clone(), entries, by_path, duplicates, top, inflated: Arc::default() })
     }
 
     /// The entries in the order of the directory.
@@ -136,9 +138,12 @@ impl Archive {
         Ok(EntryReader::new(source, entry, &self.limits, Arc::clone(&self.inflated)))
     }
 
-    /// The file that a path in the data means: as it is written, or as some tool may have changed it on its way.
+    /// The file that a path in the data means: as it is written, or as some tool may have changed it on its way. The
+    /// folder around everything may be named: an archive of nothing but `images/` has that one.
     pub fn find(&self, path: &str) -> Option<usize> {
-        find::find(path, &|path| self.find_exactly(path))
+        find::find(path, &|path| {
+            self.find_exactly(path).or_else(|| self.find_exactly(path.strip_prefix(self.top.as_deref()?)?))
+        })
     }
 
     fn find_exactly(&self, path: &str) -> Option<usize> {
@@ -253,9 +258,8 @@ fn check_overlap(spans: &mut [(u64, u64, usize)], tail: &Tail, entries: &[Entry]
     Ok(())
 }
 
-fn strip_top(entries: &mut [Entry]) {
-    let top = names::common_top(entries.iter().map(|entry| (entry.name.as_str(), entry.is_dir))).map(str::to_owned);
-    let Some(top) = top else { return };
+fn strip_top(entries: &mut [Entry]) -> Option<String> {
+    let top = names::common_top(entries.iter().map(|entry| (entry.name.as_str(), entry.is_dir))).map(str::to_owned)?;
     for entry in entries {
         if let Some(rest) = entry.name.strip_prefix(&top)
             && (rest.is_empty() || rest.starts_with('/'))
@@ -263,6 +267,7 @@ fn strip_top(entries: &mut [Entry]) {
             entry.path = rest.trim_start_matches('/').to_owned();
         }
     }
+    Some(format!("{top}/"))
 }
 
 /// The files in the order of their paths, and those that share one.

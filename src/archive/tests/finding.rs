@@ -124,3 +124,18 @@ fn percent_encoding_is_the_last_try() {
     assert_eq!(archive.find("images/%C3%A9.png"), Some(3));
     assert_eq!(archive.find("images/%FF.png"), None);
 }
+
+#[test]
+fn the_folder_around_everything_may_be_named() {
+    assert_eq!(named(&["e/event", "e/images/1.png"]).find("/e/images/1.png"), Some(1));
+    assert_eq!(named(&["images/1.png", "images/2.png"]).find("images/2.png"), Some(1));
+    assert_eq!(named(&["e/event", "e/e/event"]).find("e/event"), Some(1), "the path goes before the whole name");
+}
+
+#[test]
+fn a_name_that_windows_misread_is_found_in_both_directions() {
+    let (right, misread) = ("images/It’s “Zoë”.png", "images/Itâ€™s â€œZoÃ«â€\u{9d}.png");
+    for (name, path) in [(right, misread), (misread, right)] {
+        assert_eq!(beside_event(stored(name, b"")).find(path), Some(0), "{name} as {path}");
+    }
+}

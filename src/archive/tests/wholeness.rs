@@ -55,6 +55,14 @@ fn a_zip_cut_behind_a_zip_that_it_contains_is_incomplete() {
 }
 
 #[test]
+fn a_zip_cut_behind_an_empty_zip_that_it_contains_is_incomplete() {
+    let outer = zip(vec![stored("slides/none.zip", &zip(Vec::new())), stored("event", b"{}")]);
+    let behind_inner = 30 + "slides/none.zip".len() + 22;
+    assert!(is_incomplete(&outer[..behind_inner]));
+    assert_eq!(look(&outer), Wholeness::Whole);
+}
+
+#[test]
 fn a_file_that_waits_for_its_bytes_is_incomplete() {
     let bytes = small();
     let file = file_of(&bytes[..50]);
