@@ -1,5 +1,6 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
+pub mod app;
 pub mod archive;
 pub mod clock;
 pub mod config;
@@ -7,6 +8,8 @@ pub mod db;
 pub mod format;
 pub mod fsx;
 pub mod import;
+pub mod inbox;
+pub mod lifecycle;
 pub mod mail;
 pub mod model;
 pub mod outbox;

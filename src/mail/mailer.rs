@@ -1,7 +1,7 @@
 //! Works the queue of mails off: folds what is too much, sends what is due, notes what became of it.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -47,7 +47,7 @@ pub struct MailerSettings {
 pub struct Mailer {
     database: Database,
     clock: Clock,
-    templates: Templates,
+    templates: Arc<Templates>,
     settings: MailerSettings,
     outage: Mutex<Option<Outage>>,
 }
@@ -127,7 +127,7 @@ pub fn for_queue(addressed: &Addressed<'_>, rendered: Rendered) -> NewMail {
 
 impl Mailer {
     /// A mailer over the queue in `database`.
-    pub fn new(database: Database, clock: Clock, templates: Templates, settings: MailerSettings) -> Self {
+    pub fn new(database: Database, clock: Clock, templates: Arc<Templates>, settings: MailerSettings) -> Self {
         Self { database, clock, templates, settings, outage: Mutex::new(None) }
     }
 

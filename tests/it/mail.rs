@@ -6,6 +6,7 @@ mod store;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta};
@@ -108,7 +109,7 @@ fn mailer(database: &Database, clock: &Clock, transport: Transport) -> Mailer {
         retry_for: Duration::from_secs(4 * 24 * 60 * 60),
         attachments: PathBuf::from("/nowhere"),
     };
-    Mailer::new(database.clone(), clock.clone(), Templates::load(None).unwrap(), settings)
+    Mailer::new(database.clone(), clock.clone(), Arc::new(Templates::load(None).unwrap()), settings)
 }
 
 fn files(folder: &Path) -> Vec<String> {
