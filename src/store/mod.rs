@@ -1,5 +1,6 @@
 //! Everything that is read from and written to the tables: the only place with SQL text.
 
+pub mod arrivals;
 pub mod events;
 pub mod jobs;
 pub mod media;

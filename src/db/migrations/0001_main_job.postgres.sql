@@ -397,6 +397,7 @@ CREATE TABLE arrivals (
     bytes BIGINT NOT NULL,
     reason TEXT,
     first_seen TIMESTAMPTZ NOT NULL,
+    changed_at TIMESTAMPTZ NOT NULL,
     told_at TIMESTAMPTZ
 );
 

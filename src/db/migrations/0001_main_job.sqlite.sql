@@ -397,6 +397,7 @@ CREATE TABLE arrivals (
     bytes INTEGER NOT NULL,
     reason TEXT,
     first_seen TEXT NOT NULL,
+    changed_at TEXT NOT NULL,
     told_at TEXT
 ) WITHOUT ROWID;
 
