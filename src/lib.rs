@@ -7,6 +7,7 @@ pub mod db;
 pub mod format;
 pub mod fsx;
 pub mod import;
+pub mod inbox;
 pub mod mail;
 pub mod model;
 pub mod outbox;
