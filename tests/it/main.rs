@@ -4,6 +4,7 @@
 
 mod architecture;
 mod example_archive;
+mod inbox;
 mod mail;
 mod support;
 mod systemd;
