@@ -4,6 +4,8 @@
 
 mod architecture;
 mod example_archive;
+mod fixtures;
 mod mail;
+mod real_archives;
 mod support;
 mod systemd;
