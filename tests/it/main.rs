@@ -5,6 +5,8 @@
 mod architecture;
 mod example_archive;
 mod inbox;
+mod fixtures;
 mod mail;
+mod real_archives;
 mod support;
 mod systemd;
