@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::archive::Limits;
 use crate::clock::Clock;
 use crate::config::{DatabaseAddress, Encryption, MailTransport, NamePattern, Settings};
-use crate::db::{Database, DbError, DatabaseOptions};
+use crate::db::{Database, DatabaseOptions, DbError};
 use crate::fsx;
 use crate::import::{self, Services};
 use crate::inbox::{
@@ -150,7 +150,8 @@ impl App {
         let tasks = TaskTracker::new();
         let (view_sender, view) = watch::channel(InboxView::default());
         if parts == Parts::All {
-            let inbox = inbox::run(self.inbox_options(), self.inbox_deps(&handle, &mail_wake), view_sender, stop.clone());
+            let inbox =
+                inbox::run(self.inbox_options(), self.inbox_deps(&handle, &mail_wake), view_sender, stop.clone());
             tasks.spawn(async move {
                 // The error is one that a test has injected: the inbox stops as if the process had died.
                 let _ = inbox.await;
@@ -171,7 +172,8 @@ impl App {
     pub fn mailer(&self) -> Result<Mailer, AppError> {
         let mail = &self.settings.mail;
         let from = mail.from.as_ref().map_or_else(|| "eventferry@localhost".to_owned(), ToString::to_string);
-        let from = mail::mailbox(Some(&mail.public_name), &from).map_err(|fault| AppError::Sender(fault.to_string()))?;
+        let from =
+            mail::mailbox(Some(&mail.public_name), &from).map_err(|fault| AppError::Sender(fault.to_string()))?;
         let settings = MailerSettings {
             transport: transport_of(&self.settings),
             from,

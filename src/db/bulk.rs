@@ -86,11 +86,7 @@ impl Tx {
     }
 }
 
-async fn insert_sqlite(
-    tx: &mut sqlx::SqliteConnection,
-    table: &BulkTable,
-    cells: Vec<Arg>,
-) -> Result<(), sqlx::Error> {
+async fn insert_sqlite(tx: &mut sqlx::SqliteConnection, table: &BulkTable, cells: Vec<Arg>) -> Result<(), sqlx::Error> {
     let width = table.columns.len();
     let mut left = cells.len() / width;
     let mut cells = cells.into_iter();
@@ -127,11 +123,7 @@ fn insert_text(table: &str, names: &str, width: usize, rows: usize) -> String {
     format!("INSERT INTO {table} ({names}) VALUES {}", vec![row; rows].join(","))
 }
 
-async fn copy_postgres(
-    tx: &mut sqlx::PgConnection,
-    table: &BulkTable,
-    cells: &[Arg],
-) -> Result<(), sqlx::Error> {
+async fn copy_postgres(tx: &mut sqlx::PgConnection, table: &BulkTable, cells: &[Arg]) -> Result<(), sqlx::Error> {
     let mut copy = tx.copy_in_raw(&table.copy).await?;
     let mut buffer = String::with_capacity(COPY_BYTES + 4096);
     for row in cells.chunks_exact(table.columns.len()) {

@@ -42,7 +42,9 @@ pub(super) async fn run(database: &Database) -> Result<(), DbError> {
     if applied == newest {
         return Ok(());
     }
-    if applied > 0 && let Some(file) = database.file() {
+    if applied > 0
+        && let Some(file) = database.file()
+    {
         copy_aside(database, file, applied).await?;
     }
     let migrator = Migrator { migrations: Cow::Owned(migrations(database.backend())), ..Migrator::DEFAULT };

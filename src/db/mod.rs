@@ -14,9 +14,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Executor, Postgres, Sqlite};
 
 pub use bulk::{BulkTable, Column, ColumnType};
@@ -68,11 +66,8 @@ const READER_CACHE: &str = "-2048";
 /// The oldest PostgreSQL that is tested, as `server_version_num` counts.
 const OLDEST_SERVER: i64 = 150_000;
 
-const SERVER_VERSION: Sql = Sql::per(
-    "ask for the server's version",
-    "SELECT 150000",
-    "SELECT current_setting('server_version_num')::bigint",
-);
+const SERVER_VERSION: Sql =
+    Sql::per("ask for the server's version", "SELECT 150000", "SELECT current_setting('server_version_num')::bigint");
 
 impl Database {
     /// Opens the database, creates the SQLite file where it is not there, and brings the tables up to date.
@@ -210,9 +205,7 @@ impl Database {
     /// Where it is no statement for this database.
     pub async fn prepare(&self, sql: &Sql) -> Result<(), DbError> {
         match &self.pools {
-            Pools::Sqlite { writer, .. } => {
-                writer.prepare(sql.text(Backend::Sqlite)).await.map(drop)
-            }
+            Pools::Sqlite { writer, .. } => writer.prepare(sql.text(Backend::Sqlite)).await.map(drop),
             Pools::Postgres(pool) => pool.prepare(sql.text(Backend::Postgres)).await.map(drop),
         }
         .map_err(|error| DbError::new("prepare a statement", error).at(sql.name()))

@@ -77,10 +77,8 @@ impl FromColumn for Option<Timestamp> {
                     return Ok(None);
                 }
                 let text: String = row.try_get_unchecked(column)?;
-                let instant = DateTime::parse_from_rfc3339(&text).map_err(|error| sqlx::Error::ColumnDecode {
-                    index: column.to_string(),
-                    source: error.into(),
-                })?;
+                let instant = DateTime::parse_from_rfc3339(&text)
+                    .map_err(|error| sqlx::Error::ColumnDecode { index: column.to_string(), source: error.into() })?;
                 Ok(Some(instant.to_utc()))
             }
             Row::Postgres(row) => row.try_get_unchecked(column),

@@ -6,7 +6,7 @@ use chrono::SecondsFormat;
 use futures_util::TryStreamExt;
 use sqlx::postgres::PgArguments;
 use sqlx::sqlite::SqliteArguments;
-use sqlx::{Arguments, AssertSqlSafe, Executor, Postgres, Sqlite, SqlSafeStr, SqlStr};
+use sqlx::{Arguments, AssertSqlSafe, Executor, Postgres, SqlSafeStr, SqlStr, Sqlite};
 
 use super::row::Row;
 use super::{Backend, DbError};

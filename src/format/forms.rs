@@ -81,7 +81,9 @@ mod tests {
         assert!(is_whole(&raw));
         assert_eq!(
             fields(&raw).unwrap(),
-            [r#"{"id":"7/session/short_abstract","form":"session","field_identifier":"short_abstract","include":1,"require":0,"note":[1]}"#]
+            [
+                r#"{"id":"7/session/short_abstract","form":"session","field_identifier":"short_abstract","include":1,"require":0,"note":[1]}"#
+            ]
         );
     }
 

@@ -35,16 +35,23 @@ mod tests {
 
     #[test]
     fn clear_lengths_are_minutes() {
-        for (text, expected) in
-            [("00:30", 30), ("0:30", 30), ("01.30", 90), ("00.45", 45), ("24.00", 1440), ("20 minutes", 20), ("2 Hours", 120)]
-        {
+        for (text, expected) in [
+            ("00:30", 30),
+            ("0:30", 30),
+            ("01.30", 90),
+            ("00.45", 45),
+            ("24.00", 1440),
+            ("20 minutes", 20),
+            ("2 Hours", 120),
+        ] {
             assert_eq!(minutes(text), Some(expected), "{text}");
         }
     }
 
     #[test]
     fn unclear_lengths_are_none() {
-        for text in ["00.2 Hour", "00.20 minutes", "0.3", "30", "", "1:75", "001:00", "-1:00", "999999999 h", "１:00"] {
+        for text in ["00.2 Hour", "00.20 minutes", "0.3", "30", "", "1:75", "001:00", "-1:00", "999999999 h", "１:00"]
+        {
             assert_eq!(minutes(text), None, "{text}");
         }
     }

@@ -249,7 +249,9 @@ fn read(field: &'static Field, raw: &str, zone: Tz, problems: &mut Vec<Problem>)
             FieldValue::Text(text) => FieldValue::Text(text.trim().to_owned()),
             other => other,
         }),
-        FieldKind::Instant => value::moment(raw, zone).map(|found| found.map_or(FieldValue::Cleared, FieldValue::Instant)),
+        FieldKind::Instant => {
+            value::moment(raw, zone).map(|found| found.map_or(FieldValue::Cleared, FieldValue::Instant))
+        }
         FieldKind::Integer => value::integer(raw).map(|found| found.map_or(FieldValue::Cleared, FieldValue::Integer)),
         FieldKind::Decimal => value::decimal(raw).map(|found| found.map_or(FieldValue::Cleared, FieldValue::Decimal)),
         FieldKind::Boolean => value::boolean(raw).map(|found| found.map_or(FieldValue::Cleared, FieldValue::Boolean)),
@@ -259,7 +261,9 @@ fn read(field: &'static Field, raw: &str, zone: Tz, problems: &mut Vec<Problem>)
         }),
         FieldKind::Zone => read_zone(field, raw, problems),
         FieldKind::Length => read_length(field, raw, problems),
-        FieldKind::Reference(_) => read_reference(raw).map(|found| found.map_or(FieldValue::Cleared, FieldValue::Reference)),
+        FieldKind::Reference(_) => {
+            read_reference(raw).map(|found| found.map_or(FieldValue::Cleared, FieldValue::Reference))
+        }
         FieldKind::References(_) => read_references(raw),
     };
     result.unwrap_or_else(|bad| {
@@ -375,9 +379,7 @@ fn read_length(field: &'static Field, raw: &str, problems: &mut Vec<Problem>) ->
 fn read_reference(raw: &str) -> Result<Option<Ref>, Bad> {
     match value::shape(raw) {
         Shape::Null => Ok(None),
-        Shape::Text | Shape::Number => {
-            Ok(value::id(raw)?.map(|id| Ref { id, name: None, nested: None }))
-        }
+        Shape::Text | Shape::Number => Ok(value::id(raw)?.map(|id| Ref { id, name: None, nested: None })),
         Shape::Object => {
             let nested = RawRecord::parse(raw).map_err(|_| Bad::Type)?;
             let Some(id) = nested.get("id").map(value::id).transpose()?.flatten() else { return Ok(None) };
@@ -428,7 +430,11 @@ fn bad_value(field: &'static Field, raw: &str, bad: Bad) -> Problem {
                 FieldKind::Reference(_) => "an id, or an object with an `id`",
                 FieldKind::References(_) => "a list of ids, or of objects with an `id`",
             };
-            Problem::new(Code::FieldType, format!("`{name}` must be {wanted}"), format!("write {wanted}, or leave it out"))
+            Problem::new(
+                Code::FieldType,
+                format!("`{name}` must be {wanted}"),
+                format!("write {wanted}, or leave it out"),
+            )
         }
         Bad::Number => Problem::new(
             Code::NumberInvalid,
@@ -461,7 +467,11 @@ impl Converted {
 
     /// The value of a field by its canonical name.
     pub fn value(&self, dataset: Dataset, name: &str) -> &FieldValue {
-        dataset.fields().iter().position(|field| field.name == name).map_or(&FieldValue::Absent, |index| &self.values[index])
+        dataset
+            .fields()
+            .iter()
+            .position(|field| field.name == name)
+            .map_or(&FieldValue::Absent, |index| &self.values[index])
     }
 
     /// A digest of everything the record says; equal for records that say the same under other keys.

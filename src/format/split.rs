@@ -180,7 +180,9 @@ impl<R: Read> Splitter<R> {
         if self.buffer[..self.filled].starts_with(BYTE_ORDER_MARK) {
             self.at = BYTE_ORDER_MARK.len();
             self.counted = self.at;
-        } else if self.buffer[..self.filled].starts_with(b"\xFF\xFE") || self.buffer[..self.filled].starts_with(b"\xFE\xFF") {
+        } else if self.buffer[..self.filled].starts_with(b"\xFF\xFE")
+            || self.buffer[..self.filled].starts_with(b"\xFE\xFF")
+        {
             return Err(self.syntax("the file is written in UTF-16; save it as UTF-8"));
         }
         let found = match self.peek()? {
@@ -408,7 +410,8 @@ impl<R: Read> Splitter<R> {
 pub fn syntax_within(place: Place, bytes: &[u8], error: &serde_json::Error) -> Syntax {
     let line = error.line().max(1) as u64;
     let column = error.column().max(1) as u64;
-    let before: usize = bytes.split_inclusive(|byte| *byte == b'\n').take(error.line().max(1) - 1).map(<[u8]>::len).sum();
+    let before: usize =
+        bytes.split_inclusive(|byte| *byte == b'\n').take(error.line().max(1) - 1).map(<[u8]>::len).sum();
     let at = (before + error.column().max(1) - 1).min(bytes.len());
     let message = error.to_string();
     let message = message.split(" at line ").next().unwrap_or_default().to_owned();
@@ -508,7 +511,10 @@ mod tests {
     #[test]
     fn what_is_cut_off_or_goes_on_is_no_json() {
         for text in ["", "[", "[{", "[{}", "[{},", "[{},]", "[,{}]", "[{}] x", "[{\"a", "[1", "nope", "[{}}]"] {
-            assert!(matches!(elements(text, Top::Array), Err(SplitError::Syntax(_) | SplitError::WrongTop { .. })), "{text}");
+            assert!(
+                matches!(elements(text, Top::Array), Err(SplitError::Syntax(_) | SplitError::WrongTop { .. })),
+                "{text}"
+            );
         }
     }
 

@@ -190,7 +190,8 @@ pub fn moment(raw: &str, zone: Tz) -> Result<Option<Moment>, Bad> {
 /// `2018-03-22T09:30:00+08:00`, also with a blank for `T`, fractions of a second, without seconds, `Z` or `+0800`.
 fn with_offset(text: &str) -> Option<Moment> {
     let formats = ["%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M%#z", "%Y-%m-%d %H:%M%#z"];
-    let normal = text.strip_suffix(['Z', 'z']).map_or(Cow::Borrowed(text), |local| Cow::Owned(format!("{local}+00:00")));
+    let normal =
+        text.strip_suffix(['Z', 'z']).map_or(Cow::Borrowed(text), |local| Cow::Owned(format!("{local}+00:00")));
     let parsed = formats.iter().find_map(|format| DateTime::parse_from_str(&normal, format).ok())?;
     let offset = if text.ends_with(['Z', 'z']) { "Z".to_owned() } else { parsed.offset().to_string() };
     Some(Moment { utc: to_microseconds(parsed.to_utc()), offset: Some(offset) })

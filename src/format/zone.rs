@@ -64,9 +64,9 @@ pub fn recognise(name: &str) -> Option<Zone> {
         })
         // A bare city: the last part of exactly one name.
         .or_else(|| {
-            let mut cities = chrono_tz::TZ_VARIANTS.iter().filter(|zone| {
-                zone.name().rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(&joined))
-            });
+            let mut cities = chrono_tz::TZ_VARIANTS
+                .iter()
+                .filter(|zone| zone.name().rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(&joined)));
             let city = cities.next()?;
             cities.all(|other| canonical(*other) == canonical(*city)).then_some(*city)
         })?;

@@ -93,7 +93,10 @@ pub(crate) fn overlay_extra(stored: &str, new: &str) -> String {
 }
 
 /// The references of a record, field by field.
-pub(crate) fn references(dataset: Dataset, values: &[FieldValue]) -> impl Iterator<Item = (&'static Field, Dataset, &[Ref])> {
+pub(crate) fn references(
+    dataset: Dataset,
+    values: &[FieldValue],
+) -> impl Iterator<Item = (&'static Field, Dataset, &[Ref])> {
     dataset.fields().iter().zip(values).filter_map(|(field, value)| match (field.kind, value) {
         (FieldKind::Reference(target), FieldValue::Reference(one)) => Some((field, target, std::slice::from_ref(one))),
         (FieldKind::References(target), FieldValue::References(list)) => Some((field, target, list.as_slice())),

@@ -185,14 +185,10 @@ impl Check<'_> {
             self.files.insert(dataset, FileState::Whole);
         }
         self.expect_references(dataset)?;
-        let result = source::read_dataset(
-            input.archive,
-            input.layout,
-            input.limits,
-            dataset,
-            input.zone,
-            &mut |item| self.check_item(dataset, item, &mut builder, &mut positions),
-        );
+        let result =
+            source::read_dataset(input.archive, input.layout, input.limits, dataset, input.zone, &mut |item| {
+                self.check_item(dataset, item, &mut builder, &mut positions)
+            });
         match result {
             Ok(()) => {}
             Err(ReadError::File(problem)) => {
@@ -535,10 +531,8 @@ impl Check<'_> {
                 ),
                 "list the speakers of each session and the sessions of each speaker alike",
             );
-            self.problems.add_to(
-                Dataset::Sessions,
-                problem.in_file(self.file_name(Dataset::Sessions)).in_field("speaker_ids"),
-            );
+            self.problems
+                .add_to(Dataset::Sessions, problem.in_file(self.file_name(Dataset::Sessions)).in_field("speaker_ids"));
         }
         Ok(links)
     }
@@ -609,7 +603,9 @@ fn name_mismatch(from: Dataset, field: &Field, target: Dataset, count: u64) -> P
     let singular = target.definition().singular;
     Problem::new(
         Code::NameMismatch,
-        format!("{count} references of `{from}` name the {singular} otherwise than its own record does; the id was followed"),
+        format!(
+            "{count} references of `{from}` name the {singular} otherwise than its own record does; the id was followed"
+        ),
         "look whether the ids are the right ones",
     )
     .in_field(field.name)
@@ -660,7 +656,13 @@ fn is_remote(value: &str) -> bool {
 }
 
 /// A record made from an object nested in another; where that object is bad, from its id and name alone.
-pub(crate) fn rebuilt_record(dataset: Dataset, id: &str, name: &Option<String>, nested: Option<&str>, zone: Tz) -> Converted {
+pub(crate) fn rebuilt_record(
+    dataset: Dataset,
+    id: &str,
+    name: &Option<String>,
+    nested: Option<&str>,
+    zone: Tz,
+) -> Converted {
     let convert = |text: &str| {
         let raw = RawRecord::parse(text).ok()?;
         let mut converted = record::convert(dataset, &raw, zone);

@@ -140,7 +140,8 @@ impl<'a> Reader<'a> {
 
     fn read(mut self) -> Result<(), FeedError> {
         let feed = self.feed;
-        let has_file = feed.checked.files.get(&self.dataset).is_some_and(|state| *state != super::check::FileState::Absent);
+        let has_file =
+            feed.checked.files.get(&self.dataset).is_some_and(|state| *state != super::check::FileState::Absent);
         if has_file {
             self.read_file()?;
         }
@@ -235,9 +236,8 @@ impl<'a> Reader<'a> {
             }
             found.push((field, target, ids));
         }
-        let media = media_of(self.dataset, &record)
-            .map(|(field, path)| (field, media_state(self.feed, path)))
-            .collect();
+        let media =
+            media_of(self.dataset, &record).map(|(field, path)| (field, media_state(self.feed, path))).collect();
         let content_hash = content_hash(&record, &meant, &extra_speakers);
         self.bytes += size;
         self.records.push(LoadRecord {

@@ -65,7 +65,7 @@ pub enum Stage {
 const CHECKPOINT_VERSION: u32 = 1;
 
 /// Problem rows, and records looked at for being gone, in one transaction.
-const ROWS_AT_ONCE: usize = 1_000;
+pub(super) const ROWS_AT_ONCE: usize = 1_000;
 
 /// Media files whose rows are written in one transaction.
 const MEDIA_AT_ONCE: usize = 20;
@@ -80,7 +80,8 @@ pub(super) async fn load(
     from: Option<Checkpoint>,
 ) -> Result<Checkpoint, RunError> {
     let mut checkpoint = from.unwrap_or_else(|| begin(feed, target));
-    let mut event = EventState { was_there: checkpoint.event.as_ref().is_some_and(|event| !event.created), has_unresolved: false };
+    let mut event =
+        EventState { was_there: checkpoint.event.as_ref().is_some_and(|event| !event.created), has_unresolved: false };
     if let Some(place) = checkpoint.event.as_ref().filter(|_| event.was_there) {
         let mut tx = context.database.begin().await?;
         event.has_unresolved = records::has_unresolved(&mut tx, place.id).await?;
@@ -112,8 +113,7 @@ pub(super) async fn load_only_problems(
     problems: &[Problem],
     from: Option<Checkpoint>,
 ) -> Result<(), RunError> {
-    let mut checkpoint =
-        from.unwrap_or(Checkpoint { version: CHECKPOINT_VERSION, ..Checkpoint::default() });
+    let mut checkpoint = from.unwrap_or(Checkpoint { version: CHECKPOINT_VERSION, ..Checkpoint::default() });
     if checkpoint.stage == Stage::Problems {
         load_problems(context, problems, &mut checkpoint).await?;
     }
@@ -355,11 +355,7 @@ async fn mark_gone(
     }
 }
 
-async fn load_media(
-    context: &mut Context<'_>,
-    feed: &Arc<Feed>,
-    checkpoint: &mut Checkpoint,
-) -> Result<(), RunError> {
+async fn load_media(context: &mut Context<'_>, feed: &Arc<Feed>, checkpoint: &mut Checkpoint) -> Result<(), RunError> {
     let Some(place) = checkpoint.event.clone() else { return Ok(()) };
     let wanted: Vec<usize> = (feed.checked.referenced.iter().enumerate())
         .filter(|(entry, wanted)| **wanted && !feed.checked.damaged.contains_key(entry))

@@ -5,6 +5,7 @@
 
 mod cells;
 mod check;
+mod dry;
 mod feed;
 mod head;
 mod load;
@@ -45,6 +46,7 @@ use crate::store::records::Writing;
 use crate::store::{events, records};
 
 use check::{CheckError, CheckInput, Checked};
+pub use dry::{Plan, PlanError, PlannedEvent, plan};
 use feed::{ChunkSize, Feed};
 use head::Head;
 pub use load::Checkpoint;
@@ -181,7 +183,7 @@ pub async fn run(
     stop: &CancellationToken,
     on_progress: OnProgress,
 ) -> RunEnd {
-    let mut run = Run { services, import, turn, stop, on_progress, facts: Facts::default() };
+    let mut run = Run { services, import, turn, stop, on_progress, mode: Mode::Real, facts: Facts::default() };
     for _ in 0..REPLANS {
         match run.once().await {
             Ok(report) => return RunEnd::Outcome(Box::new(report)),
@@ -201,19 +203,14 @@ pub async fn give_up(
     problem: Problem,
 ) -> RunEnd {
     let on_progress: OnProgress = Arc::new(|_, _, _| {});
-    let mut run = Run { services, import, turn, stop, on_progress, facts: Facts::default() };
+    let mut run = Run { services, import, turn, stop, on_progress, mode: Mode::Real, facts: Facts::default() };
     run.fail(problem).await
 }
 
 /// Ends a job as cancelled, wherever it is.
-pub async fn cancel(
-    services: &Services,
-    import: &Import,
-    turn: Arc<Mutex<Turn>>,
-    stop: &CancellationToken,
-) -> RunEnd {
+pub async fn cancel(services: &Services, import: &Import, turn: Arc<Mutex<Turn>>, stop: &CancellationToken) -> RunEnd {
     let on_progress: OnProgress = Arc::new(|_, _, _| {});
-    let mut run = Run { services, import, turn, stop, on_progress, facts: Facts::default() };
+    let mut run = Run { services, import, turn, stop, on_progress, mode: Mode::Real, facts: Facts::default() };
     match run.latest_checkpoint().await {
         Ok(checkpoint) => run.cancel(checkpoint.unwrap_or_default()).await,
         Err(error) => run.end_of(error).await,
@@ -263,7 +260,15 @@ struct Run<'a> {
     turn: Arc<Mutex<Turn>>,
     stop: &'a CancellationToken,
     on_progress: OnProgress,
+    mode: Mode,
     facts: Facts,
+}
+
+/// Whether anything is to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Real,
+    Dry,
 }
 
 /// An archive that was opened.
@@ -411,7 +416,11 @@ impl Run<'_> {
     async fn source_key(&self, head: &Head) -> Result<Option<String>, RunError> {
         let Some(id) = head.directives.event else { return Ok(head.source_key()) };
         Ok(events::get(&self.services.database, id).await?.map(|event| {
-            format!("{} {}", event.root_url, event.identifier.filter(|text| !text.trim().is_empty()).unwrap_or(event.source_id))
+            format!(
+                "{} {}",
+                event.root_url,
+                event.identifier.filter(|text| !text.trim().is_empty()).unwrap_or(event.source_id)
+            )
         }))
     }
 
@@ -510,7 +519,7 @@ impl Run<'_> {
         };
         let zone = zone_of(head, target);
         let (services, import) = (self.services.clone(), self.import.clone());
-        let (turn, stop) = (Arc::clone(&self.turn), self.stop.clone());
+        let (turn, stop, mode) = (Arc::clone(&self.turn), self.stop.clone(), self.mode);
         let on_progress = Arc::clone(&self.on_progress);
         let runtime = tokio::runtime::Handle::current();
         let checked = tokio::task::spawn_blocking(move || {
@@ -525,7 +534,7 @@ impl Run<'_> {
                 }
                 let stage = format!("checking {}", dataset.as_str().replace('_', " "));
                 on_progress(&stage, read, 0);
-                if read > 0 && read.is_multiple_of(20_000) {
+                if mode == Mode::Real && read > 0 && read.is_multiple_of(20_000) {
                     match runtime.block_on(jobs::note_progress(&services.database, &import.lease, &stage, read, 0)) {
                         Ok(jobs::CancelRequested(false)) => {}
                         Ok(jobs::CancelRequested(true)) => return Err(CheckError::Stopped(Stop::Cancelled)),
@@ -593,12 +602,16 @@ impl Run<'_> {
         self.facts.datasets.clone_from(&checkpoint.datasets);
         let event = self.event_report(checkpoint).await?;
         let errors: u64 = self.error_count();
-        let imported = checkpoint.datasets.values().any(|counts| counts.created + counts.updated + counts.unchanged > 0);
+        let imported =
+            checkpoint.datasets.values().any(|counts| counts.created + counts.updated + counts.unchanged > 0);
         let name = event.as_ref().map_or("", |event| event.name.as_str());
         let (state, summary) = if errors == 0 {
             (JobState::Succeeded, format!("“{name}” is in, with everything the archive holds."))
         } else if imported {
-            (JobState::Partial, format!("“{name}” is in, but {} left something out.", counted(errors, "error", "errors")))
+            (
+                JobState::Partial,
+                format!("“{name}” is in, but {} left something out.", counted(errors, "error", "errors")),
+            )
         } else {
             (JobState::Failed, "Nothing could be imported.".to_owned())
         };
@@ -686,7 +699,9 @@ impl Run<'_> {
     async fn cancel(&mut self, checkpoint: Checkpoint) -> RunEnd {
         let was_there = checkpoint.event.as_ref().filter(|event| !event.created).cloned();
         let ended = match was_there {
-            None => self.end_with_nothing(JobState::Cancelled, "It was cancelled; nothing of it is in.".to_owned()).await,
+            None => {
+                self.end_with_nothing(JobState::Cancelled, "It was cancelled; nothing of it is in.".to_owned()).await
+            }
             Some(_) => {
                 self.facts.datasets.clone_from(&checkpoint.datasets);
                 let summary = format!(

@@ -27,7 +27,11 @@ const SAME_EDITION: TimeDelta = TimeDelta::days(300);
 ///
 /// # Errors
 /// The problem for which the archive is refused.
-pub(crate) fn choose(candidates: &[EventRow], event: &EventHead, on_existing: OnExisting) -> Result<Target, Box<Problem>> {
+pub(crate) fn choose(
+    candidates: &[EventRow],
+    event: &EventHead,
+    on_existing: OnExisting,
+) -> Result<Target, Box<Problem>> {
     if on_existing == OnExisting::Create {
         return Ok(Target::New { warning: None });
     }
@@ -152,8 +156,7 @@ mod tests {
     #[test]
     fn the_policy_decides_what_happens_to_a_known_event() {
         let there = row(7, "Summit", None);
-        let refused =
-            choose(std::slice::from_ref(&there), &event("Summit", MARCH), OnExisting::Reject).unwrap_err();
+        let refused = choose(std::slice::from_ref(&there), &event("Summit", MARCH), OnExisting::Reject).unwrap_err();
         assert_eq!(refused.code, Code::EventExists);
         let target = choose(&[there], &event("Summit", MARCH), OnExisting::Create).unwrap();
         assert_eq!(target, Target::New { warning: None });

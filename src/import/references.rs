@@ -132,12 +132,7 @@ impl DefinitionsBuilder {
                 let earlier = &kept[..index];
                 let id = self.ids.get(ordinal)?;
                 let equal = earlier.iter().find(|other| other[33..] == definition[33..]);
-                let mut twin = Twin {
-                    ordinal,
-                    earlier: number_at(equal.unwrap_or(&kept[0]), 16),
-                    fresh_id: None,
-                    id,
-                };
+                let mut twin = Twin { ordinal, earlier: number_at(equal.unwrap_or(&kept[0]), 16), fresh_id: None, id };
                 if equal.is_some() {
                     report(&twin);
                     self.decisions.push(decision(ordinal, MERGED, 0))?;

@@ -112,12 +112,12 @@ impl Rejects<'_> {
             }
             Ok::<(), io::Error>(())
         };
-        source::read_dataset(&feed.archive, &feed.layout, &feed.limits, dataset, feed.zone, &mut visit).map_err(|error| {
-            match error {
+        source::read_dataset(&feed.archive, &feed.layout, &feed.limits, dataset, feed.zone, &mut visit).map_err(
+            |error| match error {
                 ReadError::Stopped(error) => error,
                 other => to_io(other),
-            }
-        })?;
+            },
+        )?;
         if count == 0 {
             return Ok(());
         }

@@ -378,7 +378,11 @@ pub(crate) fn problem_of(fault: &archive::Fault) -> Problem {
 ///
 /// # Errors
 /// As [`read_dataset`].
-pub(crate) fn read_through(archive: &Archive, entry: usize, buffer: &mut [u8]) -> Result<(), ReadError<std::convert::Infallible>> {
+pub(crate) fn read_through(
+    archive: &Archive,
+    entry: usize,
+    buffer: &mut [u8],
+) -> Result<(), ReadError<std::convert::Infallible>> {
     let name = archive.entries()[entry].path.as_str();
     let mut reader = archive.reader(entry).map_err(|error| from_archive(error, name))?;
     loop {

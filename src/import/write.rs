@@ -2,9 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::Target;
 use super::cells::{Targets, overlay, overlay_extra, push_cells};
 use super::feed::{Feed, LoadRecord, is_list};
-use super::Target;
 use crate::db::{Arg, DbError, Tx};
 use crate::format::FieldValue;
 use crate::model::Dataset;
@@ -64,7 +64,8 @@ pub(crate) async fn write(
     } else {
         HashMap::new()
     };
-    let mut writer = Writer { tx, feed, dataset, writing, targets, written: Written::default(), unresolved: Vec::new() };
+    let mut writer =
+        Writer { tx, feed, dataset, writing, targets, written: Written::default(), unresolved: Vec::new() };
     let (known, new): (Vec<_>, Vec<_>) = chunk.into_iter().partition(|record| existing.contains_key(&record.source_id));
     let created = writer.create(new).await?;
     writer.meet(known, &existing).await?;
@@ -101,12 +102,7 @@ pub(crate) fn event_row(id: i64, record: &LoadRecord) -> NewRecord {
 }
 
 /// The media rows of a new event.
-pub(crate) async fn event_media(
-    tx: &mut Tx,
-    writing: &Writing,
-    id: i64,
-    record: &LoadRecord,
-) -> Result<(), DbError> {
+pub(crate) async fn event_media(tx: &mut Tx, writing: &Writing, id: i64, record: &LoadRecord) -> Result<(), DbError> {
     media::insert(tx, writing, &media_rows(Dataset::Event, id, record)).await
 }
 
@@ -227,11 +223,7 @@ impl Writer<'_> {
     }
 
     /// Compares records with those that are there, and changes what differs.
-    async fn meet(
-        &mut self,
-        known: Vec<LoadRecord>,
-        existing: &HashMap<String, Existing>,
-    ) -> Result<(), DbError> {
+    async fn meet(&mut self, known: Vec<LoadRecord>, existing: &HashMap<String, Existing>) -> Result<(), DbError> {
         if known.is_empty() {
             return Ok(());
         }
@@ -361,7 +353,8 @@ impl Writer<'_> {
 
     /// The sessions in a speaker's list that this archive does not bring, but the database has.
     fn sessions_elsewhere(&self, record: &LoadRecord) -> Vec<i64> {
-        let lists = record.references.iter().filter(|(field, target, _)| *target == Dataset::Sessions && is_list(field));
+        let lists =
+            record.references.iter().filter(|(field, target, _)| *target == Dataset::Sessions && is_list(field));
         lists
             .flat_map(|(_, _, ids)| ids.iter().filter(|id| !self.comes_later(Dataset::Sessions, id)))
             .filter_map(|id| self.targets.get(Dataset::Sessions, id))
@@ -434,13 +427,7 @@ impl Writer<'_> {
             };
             push_cells(&mut cells, field, value, target);
         }
-        NewRecord {
-            id,
-            source_id: record.source_id,
-            cells,
-            extra: record.extra,
-            content_hash: record.content_hash,
-        }
+        NewRecord { id, source_id: record.source_id, cells, extra: record.extra, content_hash: record.content_hash }
     }
 }
 

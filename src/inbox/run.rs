@@ -341,13 +341,7 @@ impl Inbox {
         Ok(())
     }
 
-    pub(super) fn observe(
-        &mut self,
-        path: InboxPath,
-        identity: FileIdentity,
-        arrival: Arrival,
-        now: Moment,
-    ) {
+    pub(super) fn observe(&mut self, path: InboxPath, identity: FileIdentity, arrival: Arrival, now: Moment) {
         if self.settling.len() < MOST_TRACKED || self.settling.get(&path).is_some() {
             self.settling.observe(path, identity, arrival, now);
         } else {

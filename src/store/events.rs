@@ -2,8 +2,8 @@
 
 use crate::clock::Timestamp;
 use crate::db::{Arg, Database, DbError, Row, Sql, Tx};
-use crate::model::catalogue::Dataset;
 use crate::model::JobId;
+use crate::model::catalogue::Dataset;
 
 /// What is needed to tell events apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,18 +93,8 @@ const OWNERS: Sql = Sql::same(
 
 /// Every statement, for the test that prepares them.
 pub fn statements() -> Vec<Sql> {
-    let mut all = vec![
-        CANDIDATES,
-        GET,
-        LIST,
-        LOCK_ACCOUNT,
-        LAST_HASH,
-        REMEMBER_HASH,
-        USER,
-        INSERT_USER,
-        ADD_ROLE,
-        OWNERS,
-    ];
+    let mut all =
+        vec![CANDIDATES, GET, LIST, LOCK_ACCOUNT, LAST_HASH, REMEMBER_HASH, USER, INSERT_USER, ADD_ROLE, OWNERS];
     all.extend(Dataset::ALL.into_iter().filter(|dataset| *dataset != Dataset::Event).map(count_sql));
     all.extend(deletions().into_iter().map(|(_, sql)| sql));
     all
@@ -195,11 +185,7 @@ pub struct SameBytes {
 pub async fn with_last_bytes(database: &Database, account: &str, sha256: &str) -> Result<Vec<SameBytes>, DbError> {
     let rows = database.fetch_all(&LAST_HASH, &[account.into(), sha256.into()]).await?;
     let same = |row: &Row| {
-        Ok(SameBytes {
-            event_id: row.get(0)?,
-            job: row.get::<String>(1)?.parse().ok(),
-            event_name: row.get(2)?,
-        })
+        Ok(SameBytes { event_id: row.get(0)?, job: row.get::<String>(1)?.parse().ok(), event_name: row.get(2)? })
     };
     rows.iter().map(same).collect()
 }

@@ -137,13 +137,7 @@ pub async fn missing(tx: &mut Tx, dataset: Dataset, records: &[i64]) -> Result<H
 ///
 /// # Errors
 /// Where the database is out of reach.
-pub async fn mark_stored(
-    tx: &mut Tx,
-    writing: &Writing,
-    path: &str,
-    sha256: &str,
-    bytes: u64,
-) -> Result<(), DbError> {
+pub async fn mark_stored(tx: &mut Tx, writing: &Writing, path: &str, sha256: &str, bytes: u64) -> Result<(), DbError> {
     let args = [
         writing.event_id.into(),
         path.into(),

@@ -3,8 +3,8 @@
 pub mod arrivals;
 pub mod events;
 pub mod jobs;
+pub mod mails;
 pub mod media;
+pub mod notifications;
 pub mod problems;
 pub mod records;
-pub mod mails;
-pub mod notifications;

@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 
 use crate::clock::Timestamp;
 use crate::db::{Arg, BulkTable, Column, ColumnType, Database, DbError, Row, Sql, Tx};
-use crate::model::catalogue::{Dataset, Field, FieldKind};
 use crate::model::JobId;
+use crate::model::catalogue::{Dataset, Field, FieldKind};
 
 /// A record that is in the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,18 +56,16 @@ pub fn columns_of(field: &Field) -> Vec<Column> {
     let column = |name: &str, kind| Column { name: name.to_owned(), kind };
     match field.kind {
         FieldKind::Text | FieldKind::Zone | FieldKind::Media => vec![column(field.name, ColumnType::Text)],
-        FieldKind::Instant => vec![
-            column(field.name, ColumnType::Instant),
-            column(&format!("{}_offset", field.name), ColumnType::Text),
-        ],
+        FieldKind::Instant => {
+            vec![column(field.name, ColumnType::Instant), column(&format!("{}_offset", field.name), ColumnType::Text)]
+        }
         FieldKind::Integer | FieldKind::Reference(_) => vec![column(field.name, ColumnType::Int)],
         FieldKind::Decimal => vec![column(field.name, ColumnType::Real)],
         FieldKind::Boolean => vec![column(field.name, ColumnType::Bool)],
         FieldKind::Json => vec![column(field.name, ColumnType::Json)],
-        FieldKind::Length => vec![
-            column(field.name, ColumnType::Text),
-            column(&format!("{}_minutes", field.name), ColumnType::Int),
-        ],
+        FieldKind::Length => {
+            vec![column(field.name, ColumnType::Text), column(&format!("{}_minutes", field.name), ColumnType::Int)]
+        }
         FieldKind::References(_) => Vec::new(),
     }
 }
@@ -84,8 +82,7 @@ struct Statements {
     mark_gone: Sql,
 }
 
-static STATEMENTS: LazyLock<Vec<Statements>> =
-    LazyLock::new(|| Dataset::ALL.into_iter().map(statements_of).collect());
+static STATEMENTS: LazyLock<Vec<Statements>> = LazyLock::new(|| Dataset::ALL.into_iter().map(statements_of).collect());
 
 fn of(dataset: Dataset) -> &'static Statements {
     &STATEMENTS[dataset as usize]
@@ -93,14 +90,19 @@ fn of(dataset: Dataset) -> &'static Statements {
 
 /// Every statement, for the test that prepares them.
 pub fn statements() -> Vec<Sql> {
-    let mut all = vec![TAKE_IDS, INSERTED_LINKS, DELETE_LINK, UNRESOLVED_TO, FORGET_UNRESOLVED, RESOLVED, ANY_UNRESOLVED, LINK_ONCE];
+    let mut all = vec![
+        TAKE_IDS,
+        INSERTED_LINKS,
+        DELETE_LINK,
+        UNRESOLVED_TO,
+        FORGET_UNRESOLVED,
+        RESOLVED,
+        ANY_UNRESOLVED,
+        LINK_ONCE,
+    ];
     for dataset in Dataset::ALL {
         let statements = of(dataset);
-        all.extend([
-            statements.read.clone(),
-            statements.update.clone(),
-            statements.touch.clone(),
-        ]);
+        all.extend([statements.read.clone(), statements.update.clone(), statements.touch.clone()]);
         if dataset != Dataset::Event {
             all.extend([
                 statements.existing.clone(),
@@ -129,7 +131,13 @@ fn statements_of(dataset: Dataset) -> Statements {
     columns.push(text("source_id"));
     columns.extend(fields.iter().cloned());
     columns.push(Column { name: "extra".to_owned(), kind: ColumnType::Json });
-    columns.extend([text("content_hash"), text("job_id"), instant("created_at"), instant("updated_at"), instant("gone_at")]);
+    columns.extend([
+        text("content_hash"),
+        text("job_id"),
+        instant("created_at"),
+        instant("updated_at"),
+        instant("gone_at"),
+    ]);
 
     let names = fields.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
     let mut sets = String::new();
@@ -163,10 +171,7 @@ fn statements_of(dataset: Dataset) -> Statements {
                  WHERE {within} (SELECT json_array_elements_text($2::text::json))"
             ),
         ),
-        read: Sql::built(
-            "read a record",
-            format!("SELECT {names}, {} FROM {table} WHERE id = $1", "extra"),
-        ),
+        read: Sql::built("read a record", format!("SELECT {names}, {} FROM {table} WHERE id = $1", "extra")),
         update: Sql::built(
             "change a record",
             format!(
@@ -266,12 +271,7 @@ pub async fn known(
 ///
 /// # Errors
 /// Where the database is out of reach, or a record with the same source id is there.
-pub async fn insert(
-    tx: &mut Tx,
-    dataset: Dataset,
-    writing: &Writing,
-    records: Vec<NewRecord>,
-) -> Result<(), DbError> {
+pub async fn insert(tx: &mut Tx, dataset: Dataset, writing: &Writing, records: Vec<NewRecord>) -> Result<(), DbError> {
     let table = &of(dataset).table;
     let job = writing.job.to_string();
     let mut cells = Vec::with_capacity(records.len() * table.columns().len());
@@ -303,14 +303,7 @@ pub async fn insert_event(
 }
 
 fn push_tail(cells: &mut Vec<Arg>, extra: String, content_hash: String, job: &str, now: Timestamp) {
-    cells.extend([
-        Arg::Json(Some(extra)),
-        content_hash.into(),
-        job.into(),
-        now.into(),
-        now.into(),
-        Arg::Instant(None),
-    ]);
+    cells.extend([Arg::Json(Some(extra)), content_hash.into(), job.into(), now.into(), now.into(), Arg::Instant(None)]);
 }
 
 /// The values of a record's fields, as [`field_columns`] orders them, and its unknown keys.
@@ -321,7 +314,8 @@ pub async fn read(tx: &mut Tx, dataset: Dataset, id: i64) -> Result<(Vec<Arg>, S
     let rows = tx.fetch_all(&of(dataset).read, &[id.into()]).await?;
     let row = rows.first().ok_or_else(|| DbError::unusable("read a record", format!("{dataset} {id} is not there")))?;
     let columns = field_columns(dataset);
-    let cells = columns.iter().enumerate().map(|(index, column)| cell(row, index, column.kind)).collect::<Result<_, _>>()?;
+    let cells =
+        columns.iter().enumerate().map(|(index, column)| cell(row, index, column.kind)).collect::<Result<_, _>>()?;
     Ok((cells, row.get(columns.len())?))
 }
 
@@ -340,12 +334,7 @@ fn cell(row: &Row, index: usize, kind: ColumnType) -> Result<Arg, DbError> {
 ///
 /// # Errors
 /// Where the database is out of reach.
-pub async fn update(
-    tx: &mut Tx,
-    dataset: Dataset,
-    writing: &Writing,
-    record: NewRecord,
-) -> Result<(), DbError> {
+pub async fn update(tx: &mut Tx, dataset: Dataset, writing: &Writing, record: NewRecord) -> Result<(), DbError> {
     let mut args: Vec<Arg> = vec![
         record.id.into(),
         Arg::Json(Some(record.extra)),
@@ -458,7 +447,14 @@ static UNRESOLVED: LazyLock<BulkTable> = LazyLock::new(|| {
     let int = |name: &str| Column { name: name.to_owned(), kind: ColumnType::Int };
     BulkTable::new(
         "unresolved_references",
-        vec![int("event_id"), text("target_dataset"), text("target_source_id"), text("dataset"), int("record_id"), text("field")],
+        vec![
+            int("event_id"),
+            text("target_dataset"),
+            text("target_source_id"),
+            text("dataset"),
+            int("record_id"),
+            text("field"),
+        ],
     )
 });
 

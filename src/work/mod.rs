@@ -57,9 +57,7 @@ impl Runner for Worker {
         tracing::info!(job.id = %lease.job, account = import.account.name, "a job begins");
         let services = &self.services;
         let mut end = match &job.must_end {
-            Some(reason) => {
-                import::give_up(services, &import, Arc::clone(&turn), &stop, problem_of(reason)).await
-            }
+            Some(reason) => import::give_up(services, &import, Arc::clone(&turn), &stop, problem_of(reason)).await,
             None => {
                 let on_progress = self.on_progress(&import);
                 import::run(services, &import, Arc::clone(&turn), &stop, on_progress).await
@@ -69,9 +67,7 @@ impl Runner for Worker {
             end = match end {
                 RunEnd::Outcome(report) => match self.freeze(&import, *report).await {
                     finish::Freeze::Frozen(report) => return self.finish(&import, *report).await,
-                    finish::Freeze::CancelFirst => {
-                        import::cancel(services, &import, Arc::clone(&turn), &stop).await
-                    }
+                    finish::Freeze::CancelFirst => import::cancel(services, &import, Arc::clone(&turn), &stop).await,
                     finish::Freeze::Ended(outcome) => return outcome,
                 },
                 RunEnd::BlockedOn(on) => return Outcome::Blocked { on },

@@ -59,7 +59,8 @@ async fn sweep_work(settings: &Settings, services: &Services) -> Result<u64, DbE
     let mut swept = 0;
     let work = &settings.folders().work;
     for path in entries(work) {
-        let Some(job) = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<JobId>().ok()) else {
+        let Some(job) = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<JobId>().ok())
+        else {
             continue;
         };
         let folder = WorkFolder::of(work, job);

@@ -152,7 +152,17 @@ fn admin_rows(
         },
     );
     let recipient = settings.mail.admin.as_ref().map(ToString::to_string);
-    rows(settings, services, MailKind::Admin, &trouble.subject_key, trouble.job, None, recipient, rendered, &trouble.what)
+    rows(
+        settings,
+        services,
+        MailKind::Admin,
+        &trouble.subject_key,
+        trouble.job,
+        None,
+        recipient,
+        rendered,
+        &trouble.what,
+    )
 }
 
 /// A file that does not get whole, told to its owner.

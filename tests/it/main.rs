@@ -4,8 +4,8 @@
 
 mod architecture;
 mod example_archive;
-mod inbox;
 mod fixtures;
+mod inbox;
 mod mail;
 mod real_archives;
 mod support;

@@ -122,9 +122,7 @@ async fn compare_tables(wrong: &mut Vec<String>, ferry: &Ferry, expected: &Expec
     }
     let links = &expected.links;
     let pairs = ferry
-        .count(&format!(
-            "session_speakers WHERE session_id IN (SELECT id FROM sessions WHERE event_id = {event})"
-        ))
+        .count(&format!("session_speakers WHERE session_id IN (SELECT id FROM sessions WHERE event_id = {event})"))
         .await;
     compare(wrong, name, "rows in session_speakers", &links["session_speakers"], &pairs.cast_unsigned());
     for relation in ["track", "microlocation", "session_type"] {
