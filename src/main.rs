@@ -1,2 +1,7 @@
 //! The `eventferry` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    eventferry::cli::main()
+}

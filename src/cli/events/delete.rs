@@ -1,0 +1,129 @@
+//! `eventferry events delete`
+
+use std::io::{self, BufRead, Write};
+
+use super::super::context::Asking;
+use super::super::show::{counted, safe};
+use super::super::{Context, Failure, Loudness};
+use super::{DeleteArgs, find};
+use crate::db::Database;
+use crate::model::{JobId, JobState};
+use crate::store::events;
+use crate::store::jobs::{self, Filter};
+
+/// States of jobs that have not ended.
+const UNFINISHED: [JobState; 4] = [JobState::Queued, JobState::Running, JobState::Blocked, JobState::Paused];
+
+/// Deletes an event with everything that hangs on it.
+pub(super) async fn run(
+    args: &DeleteArgs,
+    context: &Context,
+    database: &Database,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let event = find(database, args.id).await?;
+    let records = records_of(database, event.id).await?;
+    let name = format!("event {} (`{}`, account `{}`)", event.id, safe(event.name.as_deref().unwrap_or("no name")), event.account);
+    let held = format!("{name} with {}", counted(records, "record", "records"));
+    refuse_while_imported(database, event.id, &name).await?;
+    if !args.yes {
+        let answer = match context.asking {
+            Asking::Impossible => Answer::Nobody,
+            Asking::Possible => ask(&format!("Delete {held} for good?"), &mut io::stdin().lock())?,
+        };
+        match answer {
+            Answer::Yes => {}
+            Answer::No => return Err(Failure::refused("nothing was deleted")),
+            Answer::Nobody => {
+                return Err(Failure::could_not_run(format!(
+                    "nobody can be asked whether to delete {held}; add `--yes` to delete it"
+                )));
+            }
+        }
+    }
+    delete(database, event.id, &name, context).await?;
+    if context.loudness == Loudness::Normal {
+        writeln!(out, "Deleted {held}.")?;
+    }
+    Ok(())
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Yes,
+    No,
+    Nobody,
+}
+
+/// The question goes to stderr, so that it is seen where the output goes to a file.
+fn ask(question: &str, answers: &mut dyn BufRead) -> Result<Answer, Failure> {
+    write!(anstream::stderr(), "{question} [y/N] ")?;
+    read_answer(answers)
+}
+
+fn read_answer(answers: &mut dyn BufRead) -> Result<Answer, Failure> {
+    let mut line = String::new();
+    let length = answers
+        .read_line(&mut line)
+        .map_err(|error| Failure::could_not_run(format!("could not read the answer: {error}")))?;
+    Ok(match line.trim().to_ascii_lowercase().as_str() {
+        "y" | "yes" => Answer::Yes,
+        _ if length == 0 => Answer::Nobody,
+        _ => Answer::No,
+    })
+}
+
+async fn delete(database: &Database, event: i64, name: &str, context: &Context) -> Result<(), Failure> {
+    let rows = i64::try_from(context.settings.import.chunk_records).unwrap_or(i64::MAX);
+    loop {
+        // An import may have been given the event since the last chunk.
+        refuse_while_imported(database, event, name).await?;
+        let mut tx = database.begin().await?;
+        let has_more = events::delete_some(&mut tx, event, rows).await?;
+        tx.commit().await?;
+        if !has_more {
+            return Ok(());
+        }
+    }
+}
+
+async fn refuse_while_imported(database: &Database, event: i64, name: &str) -> Result<(), Failure> {
+    match unfinished_job_of(database, event).await? {
+        None => Ok(()),
+        Some(job) => Err(Failure::refused(format!(
+            "could not delete {name}: job {job} imports into it; wait for its end or cancel it, then give the same \
+             command again"
+        ))),
+    }
+}
+
+async fn unfinished_job_of(database: &Database, event: i64) -> Result<Option<JobId>, Failure> {
+    let filter = Filter { account: None, states: UNFINISHED.to_vec(), limit: u64::from(u32::MAX) };
+    Ok(jobs::list(database, &filter).await?.iter().find(|job| job.event_id == Some(event)).map(|job| job.id))
+}
+
+async fn records_of(database: &Database, event: i64) -> Result<u64, Failure> {
+    Ok(events::record_counts(database, event).await?.iter().map(|(_, records, _)| records).sum())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+
+    use super::*;
+
+    #[test]
+    fn only_a_clear_yes_deletes() {
+        let cases = [
+            ("y\n", Answer::Yes),
+            ("YES\n", Answer::Yes),
+            ("\n", Answer::No),
+            ("no\n", Answer::No),
+            ("yesterday\n", Answer::No),
+            ("", Answer::Nobody),
+        ];
+        for (typed, expected) in cases {
+            assert_eq!(read_answer(&mut typed.as_bytes()).unwrap(), expected, "{typed:?}");
+        }
+    }
+}
