@@ -496,7 +496,8 @@ fn limits_of(settings: &Settings) -> Limits {
     }
 }
 
-fn transport_of(settings: &Settings) -> Transport {
+/// The configured way out for mails.
+pub fn transport_of(settings: &Settings) -> Transport {
     let smtp = &settings.smtp;
     match settings.mail.transport {
         MailTransport::File => Transport::File { folder: settings.folders().mail.clone() },

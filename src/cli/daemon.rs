@@ -1,13 +1,19 @@
-//! Whether a daemon works on a root, without getting in its way.
+//! Whether a daemon works here, without getting in its way.
 
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-/// The file that a daemon keeps locked while it runs; its process id stands in it.
+use crate::config::{DatabaseAddress, Settings};
+
+/// The file in the root that the one process which uses a SQLite file keeps locked, see `queue::lock`.
 const LOCK_FILE: &str = "eventferry.lock";
+
+/// The folder in the work folder where each process that runs jobs keeps a file locked.
+const OWNERS_FOLDER: &str = ".owners";
 
 /// The kernel's list of locks, see `proc_locks(5)`.
 const LOCKS: &str = "/proc/locks";
@@ -16,7 +22,7 @@ const LOCKS: &str = "/proc/locks";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub(super) enum Daemon {
-    /// One works on this root, on this machine.
+    /// One works here, on this machine.
     Running {
         /// Its process id.
         process: u32,
@@ -30,18 +36,42 @@ pub(super) enum Daemon {
     },
 }
 
-/// Looks for the daemon of a root. The lock is only looked up, never tried: a daemon that is just starting must get it.
-pub(super) fn look(root: &Path) -> Daemon {
-    let path = root.join(LOCK_FILE);
-    let inode = match fs::symlink_metadata(&path) {
-        Ok(metadata) => metadata.ino(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Daemon::Stopped,
-        Err(error) => return Daemon::Unknown { why: format!("cannot look at `{}`: {error}", path.display()) },
+/// Looks for the process that works on jobs here. Locks are only looked up, never tried: a daemon that is just starting
+/// must get them. With PostgreSQL there may be others on other machines.
+pub(super) fn look(settings: &Settings) -> Daemon {
+    let files = match &settings.database.address {
+        DatabaseAddress::Sqlite(_) => Ok(vec![settings.folders().root.join(LOCK_FILE)]),
+        DatabaseAddress::Postgres(_) => owners(&settings.folders().work.join(OWNERS_FOLDER)),
     };
-    match fs::read_to_string(LOCKS) {
-        Ok(locks) => holder(&locks, inode).map_or(Daemon::Stopped, |process| Daemon::Running { process }),
-        Err(error) => Daemon::Unknown { why: format!("cannot read `{LOCKS}`: {error}") },
+    match files.and_then(|files| holder_of_any(&files)) {
+        Ok(Some(process)) => Daemon::Running { process },
+        Ok(None) => Daemon::Stopped,
+        Err(error) => Daemon::Unknown { why: error.to_string() },
     }
+}
+
+fn owners(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    match fs::read_dir(folder) {
+        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+fn holder_of_any(files: &[PathBuf]) -> io::Result<Option<u32>> {
+    let mut inodes = Vec::new();
+    for file in files {
+        match fs::symlink_metadata(file) {
+            Ok(metadata) => inodes.push(metadata.ino()),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if inodes.is_empty() {
+        return Ok(None);
+    }
+    let locks = fs::read_to_string(LOCKS)?;
+    Ok(inodes.into_iter().find_map(|inode| holder(&locks, inode)))
 }
 
 /// The process that holds a file locked for writing: `1: FLOCK  ADVISORY  WRITE 708 08:01:13548 0 EOF`.
@@ -59,6 +89,8 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
     use super::*;
+    use crate::config::{Overrides, Sources};
+    use crate::queue::lock::InstanceLock;
 
     #[test]
     fn the_holder_of_a_lock_is_read_from_the_kernels_list() {
@@ -75,12 +107,12 @@ mod tests {
     #[test]
     fn a_daemon_runs_as_long_as_its_lock_is_held() {
         let root = tempfile::tempdir().unwrap();
-        assert_eq!(look(root.path()), Daemon::Stopped);
-        let file = fs::File::create_new(root.path().join(LOCK_FILE)).unwrap();
-        assert_eq!(look(root.path()), Daemon::Stopped);
-        file.try_lock().unwrap();
-        assert_eq!(look(root.path()), Daemon::Running { process: std::process::id() });
-        drop(file);
-        assert_eq!(look(root.path()), Daemon::Stopped);
+        let overrides = Overrides { root: Some(root.path().to_owned()), set: Vec::new() };
+        let settings = Settings::load(&Sources { overrides, ..Sources::default() }).unwrap();
+        assert_eq!(look(&settings), Daemon::Stopped);
+        let lock = InstanceLock::take(root.path()).unwrap();
+        assert_eq!(look(&settings), Daemon::Running { process: std::process::id() });
+        drop(lock);
+        assert_eq!(look(&settings), Daemon::Stopped);
     }
 }

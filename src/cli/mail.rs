@@ -8,11 +8,9 @@ use serde::Serialize;
 use super::config::load_templates;
 use super::show::{Tone, cell, lasting, path, safe, time, toned, write_json, write_table};
 use super::{Context, Exit, Failure, Loudness};
+use crate::app::transport_of;
 use crate::clock::Timestamp;
-use crate::config::{self, MailTransport, Settings};
-use crate::mail::{
-    Encryption, MailKind, Outgoing, SendOutcome, Smtp, Transport, compose, mailbox, message_id, render_test, send,
-};
+use crate::mail::{MailKind, Outgoing, SendOutcome, Transport, compose, mailbox, message_id, render_test, send};
 use crate::model::JobId;
 use crate::store::mails::{self, MailEntry, MailState};
 
@@ -117,7 +115,7 @@ pub(super) async fn run(command: &MailCommand, context: &Context, out: &mut dyn 
 async fn test(address: &str, context: &Context, out: &mut dyn Write) -> Result<(), Failure> {
     let settings = &context.settings;
     let not_sent = |why: String| Failure::could_not_run(format!("the test mail was not sent: {why}"));
-    let transport = transport(settings);
+    let transport = transport_of(settings);
     let Some(sender) = settings.mail.from.as_ref().filter(|_| !matches!(transport, Transport::None)) else {
         return Err(not_sent("`mail.transport` is \"none\"; set it to \"smtp\" or \"file\"".to_owned()));
     };
@@ -161,30 +159,6 @@ fn accepted(transport: &Transport, address: &str) -> String {
             smtp.host, smtp.port
         ),
         Transport::None => format!("Nothing was sent to {address}."),
-    }
-}
-
-/// The configured way out.
-fn transport(settings: &Settings) -> Transport {
-    match (settings.mail.transport, &settings.smtp.host) {
-        (MailTransport::File, _) => Transport::File { folder: settings.folders().mail.clone() },
-        (MailTransport::Smtp, Some(host)) => Transport::Smtp(Smtp {
-            host: host.clone(),
-            port: settings.smtp.port,
-            encryption: match settings.smtp.encryption {
-                config::Encryption::None => Encryption::None,
-                config::Encryption::StarttlsOptional => Encryption::StarttlsOptional,
-                config::Encryption::Starttls => Encryption::Starttls,
-                config::Encryption::Tls => Encryption::Tls,
-            },
-            user: settings.smtp.user.clone(),
-            password: settings.smtp.password.clone(),
-            timeout: settings.smtp.timeout,
-            ca_file: settings.smtp.ca_file.clone(),
-            hello_name: settings.smtp.hello.clone(),
-        }),
-        // The configuration has a host where it says SMTP.
-        (MailTransport::Smtp, None) | (MailTransport::None, _) => Transport::None,
     }
 }
 

@@ -1,14 +1,15 @@
 //! `eventferry jobs retry`
 
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::PathBuf;
 
+use super::super::daemon::{self, Daemon};
 use super::super::show::path;
-use super::super::{Context, Failure, Loudness, daemon};
+use super::super::{Context, Failure, Loudness};
 use super::show::named;
 use super::{JobArgs, find};
 use crate::db::Database;
-use crate::fsx::{self, AtomicFile};
+use crate::inbox::{CopyOrder, Moment, copy_in};
 use crate::model::{JobId, JobState};
 use crate::store::jobs::{self, Filter, Insertion, JobKind, JobView, NewJob, SourceState};
 
@@ -26,7 +27,9 @@ pub(super) async fn run(
     let source = source_of(&old, context)?;
     refuse_twice(&old, database).await?;
     let new = JobId(context.clock.new_id());
-    let archive_bytes = copy_in(&context.settings.folders().work, &source, new).map_err(|error| {
+    let order = CopyOrder { job: new, account: &old.account, again: true };
+    // The claim is locked until its row is there, so that no daemon takes it for a half.
+    let held = copy_in(&context.settings.folders().work, &source, &order, Moment::now(&context.clock)).map_err(|error| {
         Failure::could_not_run(format!("could not copy `{}` into the work folder: {error}", path(&source)))
     })?;
     let row = NewJob {
@@ -34,21 +37,22 @@ pub(super) async fn run(
         kind: JobKind::Import,
         account: old.account.clone(),
         archive_name: old.archive_name.clone(),
-        archive_bytes,
+        archive_bytes: held.claimed.bytes,
         source_key: old.source_key.clone(),
         again: true,
         retry_of: Some(old.id),
-        created_at: context.clock.now(),
+        created_at: held.claimed.claimed,
     };
     let inserted = jobs::insert(database, &row).await?;
+    held.release();
     if context.loudness == Loudness::Normal {
         writeln!(out, "New {}.", named(new, &old.archive_name))?;
-        match (inserted, daemon::look(&context.settings.folders().root)) {
+        match (inserted, daemon::look(&context.settings)) {
             (Insertion::New { blocked_on: Some(other) }, _) => writeln!(out, "It waits for job {other}.")?,
-            (_, daemon::Daemon::Stopped) => {
+            (_, Daemon::Stopped) => {
                 writeln!(out, "No daemon runs here: `eventferry run` or `eventferry run --once` works on it.")?;
             }
-            (_, daemon::Daemon::Running { .. } | daemon::Daemon::Unknown { .. }) => {
+            (_, Daemon::Running { .. } | Daemon::Unknown { .. }) => {
                 writeln!(out, "`eventferry jobs show {new}` says how far it is.")?;
             }
         }
@@ -96,17 +100,4 @@ async fn refuse_twice(old: &JobView, database: &Database) -> Result<(), Failure>
         None => Ok(()),
         Some(job) => Err(Failure::refused(format!("job {} repeats it already and is {}", job.id, job.state))),
     }
-}
-
-/// Copies an archive to `work/<job>/source.zip` and says how many bytes it has.
-///
-/// A crash leaves the folder, perhaps with a temporary, or the whole copy.
-fn copy_in(work: &Path, source: &Path, job: JobId) -> io::Result<u64> {
-    let folder = work.join(job.to_string());
-    let mut archive = fsx::open_regular(source).map_err(io::Error::other)?;
-    fsx::create_folders(&folder)?;
-    let mut copy = AtomicFile::create(&folder.join("source.zip"))?;
-    let bytes = io::copy(&mut archive, &mut copy)?;
-    copy.commit_new()?;
-    Ok(bytes)
 }

@@ -79,7 +79,7 @@ async fn gather(job: JobDocument, context: &Context, database: &Database) -> Res
 
 /// The result file, unless it is not there yet or retention has removed it.
 fn read_report(job: &JobDocument, context: &Context) -> Option<Report> {
-    let folder = context.settings.folders().root.join(job.result_folder.as_ref()?);
+    let folder = context.settings.folders().outbox.join(job.result_folder.as_ref()?);
     let bytes = fs::read(folder.join(RESULT_FILE)).ok()?;
     serde_json::from_slice(&bytes).ok()
 }
@@ -111,8 +111,8 @@ fn facts(job: &JobDocument, context: &Context) -> Vec<(&'static str, Cell)> {
     add("Strikes", (job.strikes > 0).then(|| grouped(job.strikes)));
     add("Last trouble", job.last_trouble.clone());
     add("SHA-256", job.archive.sha256.clone());
-    let root = &context.settings.folders().root;
-    add("Results", job.result_folder.as_ref().map(|folder| path(&root.join(folder))));
+    let outbox = &context.settings.folders().outbox;
+    add("Results", job.result_folder.as_ref().map(|folder| path(&outbox.join(folder))));
     add("File", Some(source(job, context)));
     facts
 }
@@ -177,7 +177,7 @@ fn write_problems(everything: &Everything, context: &Context, out: &mut dyn Writ
     write_table(out, context.screen, &["", "Code", "Count", "The first one", "To do"], rows)?;
     let hidden = everything.problem_counts.values().sum::<u64>() > 1;
     if let Some(folder) = everything.job.result_folder.as_ref().filter(|_| hidden) {
-        let file = context.settings.folders().root.join(folder).join(TEXT_FILE);
+        let file = context.settings.folders().outbox.join(folder).join(TEXT_FILE);
         writeln!(out, "All of them are in {}", path(&file))?;
     }
     Ok(())
