@@ -57,7 +57,8 @@ pub(super) fn defaults(out: &mut dyn Write) -> Result<Exit, Failure> {
 /// Every fault of every template.
 pub(super) fn load_templates(settings: &Settings) -> Result<Templates, Failure> {
     let folder = &settings.folders().templates;
-    Templates::load(folder.exists().then_some(folder.as_path())).map_err(|fault| Failure::could_not_run(fault.to_string()))
+    Templates::load(folder.exists().then_some(folder.as_path()))
+        .map_err(|fault| Failure::could_not_run(fault.to_string()))
 }
 
 /// The settings were loaded before, so only the templates can still be at fault.

@@ -11,7 +11,9 @@ use super::{Context, Exit, Failure};
 ///
 /// Exit code: 0 all in (or the same bytes were in already), 1 in with errors, 2 rejected, 3 could not run; the worst of all files.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  eventferry import conference.zip\n  eventferry import --account berlin --again *.zip")]
+#[command(
+    after_help = "Examples:\n  eventferry import conference.zip\n  eventferry import --account berlin --again *.zip"
+)]
 pub(crate) struct ImportArgs {
     /// The archives
     #[arg(required = true, value_name = "FILE")]

@@ -97,7 +97,9 @@ impl MailDocument {
             },
             MailState::Failed => (format!("failed{reason}"), Tone::Bad),
             MailState::Off => ("not sent: mails of this kind are switched off".to_owned(), Tone::Faint),
-            MailState::NoAddress => ("not sent: there is no address for it in the configuration".to_owned(), Tone::Faint),
+            MailState::NoAddress => {
+                ("not sent: there is no address for it in the configuration".to_owned(), Tone::Faint)
+            }
             MailState::Digest => ("told in a digest".to_owned(), Tone::Faint),
         }
     }

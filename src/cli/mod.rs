@@ -51,7 +51,9 @@ Configuration:
 /// Imports dropped event archives into a database and says what became of them.
 #[derive(Debug, Parser)]
 #[command(name = "eventferry", version, propagate_version = true, max_term_width = 100, after_long_help = EXAMPLES)]
-#[command(after_help = "`eventferry --help` has examples and the exit codes, `eventferry COMMAND --help` more on a command.")]
+#[command(
+    after_help = "`eventferry --help` has examples and the exit codes, `eventferry COMMAND --help` more on a command."
+)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 struct Cli {
     #[command(flatten)]
@@ -131,7 +133,8 @@ pub fn main() -> ExitCode {
         Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Exit::AllIn.into(),
         Err(failure) => {
             let style = show::Tone::Bad.style();
-            let _ = writeln!(anstream::stderr(), "{style}eventferry:{style:#} {}", show::safe_lines(&failure.to_string()));
+            let _ =
+                writeln!(anstream::stderr(), "{style}eventferry:{style:#} {}", show::safe_lines(&failure.to_string()));
             failure.exit().into()
         }
     }
@@ -154,7 +157,12 @@ fn start(cli: &Cli, out: &mut dyn Write) -> Result<Exit, Failure> {
     runtime.block_on(dispatch(&cli.command, context, &sources, out))
 }
 
-async fn dispatch(command: &Command, context: Context, sources: &Sources, out: &mut dyn Write) -> Result<Exit, Failure> {
+async fn dispatch(
+    command: &Command,
+    context: Context,
+    sources: &Sources,
+    out: &mut dyn Write,
+) -> Result<Exit, Failure> {
     match command {
         Command::Run(args) => run::run(args, context, out).await,
         Command::Import(args) => import::run(args, context, out).await,

@@ -99,8 +99,14 @@ pub(super) fn number(number: u64) -> Cell {
 }
 
 /// Writes a table with a header; on a terminal cells are wrapped to fit, in a pipe no line is cut or wrapped.
-pub(super) fn write_table(out: &mut dyn Write, screen: Screen, header: &[&str], rows: Vec<Vec<Cell>>) -> io::Result<()> {
-    let titles: Vec<_> = header.iter().map(|title| comfy_table::Cell::new(title).add_attribute(Attribute::Bold)).collect();
+pub(super) fn write_table(
+    out: &mut dyn Write,
+    screen: Screen,
+    header: &[&str],
+    rows: Vec<Vec<Cell>>,
+) -> io::Result<()> {
+    let titles: Vec<_> =
+        header.iter().map(|title| comfy_table::Cell::new(title).add_attribute(Attribute::Bold)).collect();
     let mut table = Table::new();
     table.set_header(titles);
     write_rows(out, screen, table, rows)

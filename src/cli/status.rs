@@ -104,7 +104,11 @@ fn write_jobs(status: &Status, context: &Context, out: &mut dyn Write) -> Result
         vec![cell(id), state, cell(&job.account), cell(&job.archive.name), cell(describe(job, now))]
     });
     write_table(out, context.screen, &["Job", "State", "Account", "Archive", ""], rows.collect())?;
-    let all: u64 = JobState::ALL.iter().filter(|state| !state.is_final()).filter_map(|state| status.jobs.counts.get(state.as_str())).sum();
+    let all: u64 = JobState::ALL
+        .iter()
+        .filter(|state| !state.is_final())
+        .filter_map(|state| status.jobs.counts.get(state.as_str()))
+        .sum();
     let hidden = all.saturating_sub(u64::try_from(unfinished.len()).unwrap_or(u64::MAX));
     if hidden > 0 {
         writeln!(out, "and {}; `eventferry jobs list` shows all", counted(hidden, "more", "more"))?;

@@ -23,7 +23,12 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let event = find(database, args.id).await?;
     let records = records_of(database, event.id).await?;
-    let name = format!("event {} (`{}`, account `{}`)", event.id, safe(event.name.as_deref().unwrap_or("no name")), event.account);
+    let name = format!(
+        "event {} (`{}`, account `{}`)",
+        event.id,
+        safe(event.name.as_deref().unwrap_or("no name")),
+        event.account
+    );
     let held = format!("{name} with {}", counted(records, "record", "records"));
     refuse_while_imported(database, event.id, &name).await?;
     if !args.yes {

@@ -13,8 +13,8 @@ use super::list::source;
 use super::{EventDocument, ShowArgs, find};
 use crate::db::Database;
 use crate::model::Dataset;
-use crate::store::jobs::{self, Filter};
 use crate::store::events;
+use crate::store::jobs::{self, Filter};
 
 /// How many jobs of its account are looked through for those of an event.
 const JOBS_LOOKED_AT: u64 = 10_000;

@@ -25,14 +25,20 @@ pub(super) async fn run(
                     JobState::Running => "after its current chunk",
                     _ => "as soon as a daemon gets to it",
                 };
-                writeln!(out, "Cancelling {name}: it ends {when}. `eventferry jobs show {}` says when it has.", job.id)?;
+                writeln!(
+                    out,
+                    "Cancelling {name}: it ends {when}. `eventferry jobs show {}` says when it has.",
+                    job.id
+                )?;
             }
             Ok(())
         }
         Cancellation::TooLate => {
             Err(Failure::refused(format!("could not cancel {name}: its outcome is settled, it is just ending")))
         }
-        Cancellation::Ended(state) => Err(Failure::refused(format!("could not cancel {name}: it has ended as {state}"))),
+        Cancellation::Ended(state) => {
+            Err(Failure::refused(format!("could not cancel {name}: it has ended as {state}")))
+        }
         Cancellation::Unknown => Err(Failure::could_not_run(format!("could not cancel {name}: it is gone"))),
     }
 }

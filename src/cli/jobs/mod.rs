@@ -38,7 +38,9 @@ pub(super) enum JobsCommand {
 
 /// Which jobs to list.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  eventferry jobs list --state failed --state partial\n  eventferry jobs list --account berlin --json")]
+#[command(
+    after_help = "Examples:\n  eventferry jobs list --state failed --state partial\n  eventferry jobs list --account berlin --json"
+)]
 pub(super) struct ListArgs {
     /// Only this account's
     #[arg(long, value_name = "NAME")]
@@ -95,7 +97,11 @@ async fn find(database: &Database, id: &str) -> Result<JobView, Failure> {
         Lookup::Found(job) => Ok(*job),
         Lookup::Ambiguous(ids) => {
             let ids: Vec<String> = ids.iter().map(|id| format!("\n  {id}")).collect();
-            Err(Failure::could_not_run(format!("several jobs begin with `{}`; say more of the id:{}", safe(id), ids.concat())))
+            Err(Failure::could_not_run(format!(
+                "several jobs begin with `{}`; say more of the id:{}",
+                safe(id),
+                ids.concat()
+            )))
         }
         Lookup::Unknown => Err(Failure::could_not_run(format!(
             "there is no job `{}`; `eventferry jobs list` shows the newest",

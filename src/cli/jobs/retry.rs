@@ -29,9 +29,10 @@ pub(super) async fn run(
     let new = JobId(context.clock.new_id());
     let order = CopyOrder { job: new, account: &old.account, again: true };
     // The claim is locked until its row is there, so that no daemon takes it for a half.
-    let held = copy_in(&context.settings.folders().work, &source, &order, Moment::now(&context.clock)).map_err(|error| {
-        Failure::could_not_run(format!("could not copy `{}` into the work folder: {error}", path(&source)))
-    })?;
+    let held =
+        copy_in(&context.settings.folders().work, &source, &order, Moment::now(&context.clock)).map_err(|error| {
+            Failure::could_not_run(format!("could not copy `{}` into the work folder: {error}", path(&source)))
+        })?;
     let row = NewJob {
         id: new,
         kind: JobKind::Import,

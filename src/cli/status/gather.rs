@@ -210,7 +210,8 @@ async fn read(status: &mut Status, database: &Database) -> Result<(), DbError> {
     }
     let newest = notifications::list(database, None, NOTIFICATIONS_LOOKED_AT).await?;
     let unread = newest.into_iter().filter(|told| told.kind == MailKind::Admin.as_str() && told.read_at.is_none());
-    status.told_admin = unread.take(NOTIFICATIONS_SHOWN).map(|told| Told { title: told.title, at: told.created_at }).collect();
+    status.told_admin =
+        unread.take(NOTIFICATIONS_SHOWN).map(|told| Told { title: told.title, at: told.created_at }).collect();
     Ok(())
 }
 
