@@ -75,10 +75,13 @@ async fn gather(context: &Context) -> Result<Vec<AccountDocument<'_>>, Failure> 
 fn document<'a>(account: &'a Account, context: &Context, last_job: Option<JobDocument>) -> AccountDocument<'a> {
     let settings = &context.settings;
     let is_default = account.name == settings.inbox.default_account;
+    // Files directly in the inbox are the default account's.
+    let inbox = settings.folders().inbox.clone();
+    let folder = if is_default { inbox } else { inbox.join(&account.name) };
     AccountDocument {
         name: &account.name,
         display_name: &account.display_name,
-        folder: path(&settings.folders().inbox.join(&account.name)),
+        folder: path(&folder),
         email: account.email.as_ref().map(ToString::to_string),
         on_error: account.on_error.as_str(),
         on_existing: account.on_existing.as_str(),

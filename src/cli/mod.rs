@@ -38,19 +38,21 @@ Examples:
   eventferry jobs show 0199a0f2              one job, by the beginning of its id
 
 Exit codes:
-  0  all is in; a command that imports nothing has done what it was asked
+  0  all is in; other commands: done
   1  in with errors: some records were left out
-  2  rejected: nothing is in; a command that was refused has changed nothing
-  3  could not run: wrong arguments or configuration, no database, no such file or id
+  2  rejected: nothing is in; other commands: refused, nothing is changed
+  3  could not run: wrong arguments or configuration, no database, no such id
 
-Configuration:
-  compiled-in defaults, then /etc/eventferry/eventferry.toml or --config FILE, then variables such as
-  EVENTFERRY__QUEUE__LEASE=60s, then --set and --root; the last one wins. See `eventferry config show`.
-  Times are UTC, as in result files and mails.";
+Configuration, the last one wins:
+  compiled-in defaults; /etc/eventferry/eventferry.toml or --config FILE;
+  variables such as EVENTFERRY__QUEUE__LEASE=60s; --set and --root.
+  `eventferry config show` tells what is in force and where it came from.
+
+Times are UTC, as in result files and mails.";
 
 /// Imports dropped event archives into a database and says what became of them.
 #[derive(Debug, Parser)]
-#[command(name = "eventferry", version, propagate_version = true, max_term_width = 100, after_long_help = EXAMPLES)]
+#[command(name = "eventferry", version, max_term_width = 100, after_long_help = EXAMPLES)]
 #[command(
     after_help = "`eventferry --help` has examples and the exit codes, `eventferry COMMAND --help` more on a command."
 )]

@@ -8,10 +8,14 @@ use clap::builder::styling::{AnsiColor, Style};
 use comfy_table::presets::NOTHING;
 use comfy_table::{Attribute, CellAlignment, Color, ContentArrangement, Table};
 use serde::Serialize;
+use unicode_width::UnicodeWidthStr;
 
 use crate::clock::Timestamp;
 use crate::fsx;
 use crate::model::{JobId, JobState};
+
+/// Blanks between two columns of a table.
+const GAP: usize = 2;
 
 /// What the output is written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +102,8 @@ pub(super) fn number(number: u64) -> Cell {
     Cell { text: grouped(number), tone: Tone::Plain, is_number: true }
 }
 
-/// Writes a table with a header; on a terminal cells are wrapped to fit, in a pipe no line is cut or wrapped.
+/// Writes a table with a header; in a pipe no line is cut or wrapped. On a terminal cells are wrapped to fit, and where
+/// that would leave slivers each row becomes a block of its own.
 pub(super) fn write_table(
     out: &mut dyn Write,
     screen: Screen,
@@ -110,6 +115,27 @@ pub(super) fn write_table(
     let mut table = Table::new();
     table.set_header(titles);
     write_rows(out, screen, table, rows)
+}
+
+fn write_blocks(out: &mut dyn Write, screen: Screen, header: &[&str], rows: Vec<Vec<Cell>>) -> io::Result<()> {
+    for (index, row) in rows.into_iter().enumerate() {
+        if index > 0 {
+            writeln!(out)?;
+        }
+        let told = header.iter().copied().zip(row).filter(|(_, cell)| !cell.text.is_empty());
+        let facts = told.map(|(name, cell)| (name, Cell { is_number: false, ..cell })).collect();
+        write_facts(out, screen, facts)?;
+    }
+    Ok(())
+}
+
+/// Columns in which a table can still be read.
+fn narrowest(header: &[&str], rows: &[Vec<Cell>]) -> usize {
+    /// Columns that a longer cell needs at least.
+    const WORD: usize = 12;
+    let widest = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.text.width()).max();
+    let columns = header.iter().enumerate();
+    columns.map(|(column, title)| GAP + widest(column).unwrap_or(0).min(WORD).max(title.width())).sum()
 }
 
 /// Writes names and what they stand for, one pair a line.
@@ -141,7 +167,7 @@ fn write_rows(out: &mut dyn Write, screen: Screen, mut table: Table, rows: Vec<V
         table.add_row(row.into_iter().map(Cell::into_comfy));
     }
     for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+        column.set_padding((0, u16::try_from(GAP).unwrap_or(0)));
     }
     for line in table.lines() {
         writeln!(out, "{}", line.trim_end())?;
@@ -297,10 +323,26 @@ mod tests {
 
     #[test]
     fn on_a_narrow_terminal_cells_are_wrapped_and_no_line_is_longer() {
-        let screen = Screen { columns: Some(32) };
+        let screen = Screen { columns: Some(38) };
         let page = written(|out| write_table(out, screen, &["Name", "Count", "Words"], rows()));
-        assert!(page.lines().all(|line| line.chars().count() <= 32), "{page}");
-        assert!(page.lines().count() > 3, "{page}");
+        assert!(page.lines().all(|line| line.chars().count() <= 38), "{page}");
+        assert!(page.starts_with("Name ") && page.lines().count() > 3, "{page}");
+    }
+
+    #[test]
+    fn on_a_terminal_too_narrow_for_columns_each_row_is_a_block() {
+        let screen = Screen { columns: Some(30) };
+        let page = written(|out| write_table(out, screen, &["Name", "Count", "Words"], rows()));
+        assert_eq!(
+            page,
+            "Name   conference.zip\n\
+             Count  1,234\n\
+             Words  some more words\n\
+             \n\
+             Name   a\n\
+             Count  5\n\
+             Words  some more words\n"
+        );
     }
 
     #[test]

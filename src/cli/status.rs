@@ -9,11 +9,10 @@ use clap::Args;
 use super::daemon::Daemon;
 use super::jobs::describe;
 use super::show::{
-    Cell, Tone, cell, counted, safe, short_ids, size, time_and_age, toned, write_facts, write_heading, write_json,
-    write_table,
+    Cell, Tone, cell, counted, lasting, safe, short_ids, size, time_and_age, toned, write_facts, write_heading,
+    write_json, write_table,
 };
 use super::{Context, Exit, Failure};
-use crate::clock::Timestamp;
 use crate::model::JobState;
 
 use gather::{DatabaseStatus, Gathered, Status, gather};
@@ -133,16 +132,12 @@ fn write_files(status: &Status, context: &Context, out: &mut dyn Write) -> Resul
             cell(&file.path),
             toned(file.state, tone),
             cell(size(file.bytes)),
-            cell(age(file.first_seen, now)),
+            cell(lasting(now - file.first_seen)),
             cell(reason),
         ]
     });
-    write_table(out, context.screen, &["File", "State", "Size", "Since", ""], rows.collect())?;
+    write_table(out, context.screen, &["File", "State", "Size", "For", ""], rows.collect())?;
     Ok(())
-}
-
-fn age(then: Timestamp, now: Timestamp) -> String {
-    time_and_age(then, now)
 }
 
 fn write_mails(status: &Status, context: &Context, out: &mut dyn Write) -> Result<(), Failure> {
@@ -154,9 +149,9 @@ fn write_mails(status: &Status, context: &Context, out: &mut dyn Write) -> Resul
     let rows = status.mails.troubled.iter().map(|mail| {
         let (line, tone) = mail.describe(now);
         let to = mail.recipient.as_deref().unwrap_or("nobody");
-        vec![cell(time_and_age(mail.created_at, now)), cell(to), cell(&mail.subject), toned(line, tone)]
+        vec![cell(lasting(now - mail.created_at)), cell(to), cell(&mail.subject), toned(line, tone)]
     });
-    write_table(out, context.screen, &["Queued", "To", "Subject", ""], rows.collect())?;
+    write_table(out, context.screen, &["For", "To", "Subject", ""], rows.collect())?;
     Ok(())
 }
 

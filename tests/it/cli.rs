@@ -508,6 +508,7 @@ async fn accounts_are_listed_with_their_policies_and_last_job() {
     let accounts = succeed(root.path(), &["--config", config, "accounts", "list", "--json"]).json();
     assert_eq!(accounts[0]["name"], "default");
     assert_eq!(accounts[0]["is_default"], true);
+    assert_eq!(accounts[0]["folder"], root.path().join("inbox").to_str().unwrap());
     assert_eq!(accounts[0]["last_job"]["id"], job(1).to_string());
     assert_eq!(accounts[1]["on_error"], "reject");
     assert_eq!(accounts[1]["email"], "team@example.org");
