@@ -77,8 +77,8 @@ fn check(context: &Context, sources: &Sources, out: &mut dyn Write) -> Result<Ex
 fn show(key: Option<&str>, context: &Context, out: &mut dyn Write) -> Result<Exit, Failure> {
     let mut rows = Vec::new();
     for setting in &chosen(key, &context.settings)? {
-        let value = match &setting.value {
-            Some(value) if value.is_empty() => toned("\"\"", Tone::Faint),
+        let value = match setting.value {
+            Some("") => toned("\"\"", Tone::Faint),
             Some(value) => cell(value),
             None => toned("(not set)", Tone::Faint),
         };

@@ -122,7 +122,7 @@ async fn test(address: &str, context: &Context, out: &mut dyn Write) -> Result<(
         return Err(not_sent("`mail.transport` is \"none\"; set it to \"smtp\" or \"file\"".to_owned()));
     };
     let to = mailbox(None, address).map_err(|fault| not_sent(fault.to_string()))?;
-    let from = mailbox(Some(&settings.mail.public_name), &sender.to_string())
+    let from = mailbox(Some(&settings.mail.public_name), sender.as_ref())
         .map_err(|fault| not_sent(format!("`mail.from`: {fault}")))?;
     let rendered = render_test(&load_templates(settings)?, &settings.mail.public_name);
     let outgoing = Outgoing {

@@ -110,6 +110,9 @@ pub(super) fn write_table(
     header: &[&str],
     rows: Vec<Vec<Cell>>,
 ) -> io::Result<()> {
+    if screen.columns.is_some_and(|columns| usize::from(columns) < narrowest(header, &rows)) {
+        return write_blocks(out, screen, header, rows);
+    }
     let titles: Vec<_> =
         header.iter().map(|title| comfy_table::Cell::new(title).add_attribute(Attribute::Bold)).collect();
     let mut table = Table::new();
