@@ -16,8 +16,7 @@ use crate::db::{Database, DatabaseOptions, DbError};
 use crate::fsx;
 use crate::import::{self, Services};
 use crate::inbox::{
-    self, Claimed, Folders, Health, Hooks, Ignored, InboxDeps, InboxNews, InboxOptions, InboxView, Moment, Patience,
-    Verdict,
+    self, Claimed, Folders, Health, Hooks, Ignored, InboxDeps, InboxNews, InboxOptions, InboxView, Patience, Verdict,
 };
 use crate::mail::{self, IncompleteUpload, Mailer, MailerSettings, Smtp, TemplateFault, Templates, Transport};
 use crate::queue::lock::{InstanceLock, InstanceLockError};
@@ -102,16 +101,7 @@ impl App {
             busy_timeout: settings.database.busy_timeout,
         })
         .await?;
-        let services = Services {
-            database,
-            clock,
-            signals,
-            media: MediaStore::new(folders.media.clone()),
-            limits: limits_of(&settings),
-            chunk_records: settings.import.chunk_records,
-            chunk_bytes: usize::try_from(settings.import.chunk_bytes).unwrap_or(usize::MAX),
-            chunk_pause: settings.import.chunk_pause,
-        };
+        let services = services_of(&settings, database, clock, signals);
         Ok(Self { settings: Arc::new(settings), services, templates: Arc::new(templates) })
     }
 
@@ -481,6 +471,20 @@ impl Daemon {
     }
 }
 
+/// What serves every import, over a database that is open.
+pub fn services_of(settings: &Settings, database: Database, clock: Clock, signals: Signals) -> Services {
+    Services {
+        database,
+        clock,
+        signals,
+        media: MediaStore::new(settings.folders().media.clone()),
+        limits: limits_of(settings),
+        chunk_records: settings.import.chunk_records,
+        chunk_bytes: usize::try_from(settings.import.chunk_bytes).unwrap_or(usize::MAX),
+        chunk_pause: settings.import.chunk_pause,
+    }
+}
+
 fn limits_of(settings: &Settings) -> Limits {
     let limits = &settings.limits;
     Limits {
@@ -496,7 +500,7 @@ fn limits_of(settings: &Settings) -> Limits {
     }
 }
 
-/// The configured way out for mails.
+/// Where mails go by the settings.
 pub fn transport_of(settings: &Settings) -> Transport {
     let smtp = &settings.smtp;
     match settings.mail.transport {
@@ -518,9 +522,4 @@ pub fn transport_of(settings: &Settings) -> Transport {
             hello_name: smtp.hello.clone(),
         }),
     }
-}
-
-/// Now, on both clocks.
-pub fn moment(clock: &Clock) -> Moment {
-    Moment::now(clock)
 }

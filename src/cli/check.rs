@@ -1,11 +1,24 @@
 //! `eventferry check`: a dry run.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 
-use super::{Context, Exit, Failure};
+use super::import::exit_of;
+use super::report::{capital, write_counts, write_problem};
+use super::{Context, Exit, Failure, show};
+use crate::app;
+use crate::config::DatabaseAddress;
+use crate::db::{Database, DatabaseOptions};
+use crate::fsx;
+use crate::import::{self, Import, Plan, PlanError};
+use crate::model::{JobId, Severity};
+use crate::pace::Turns;
+use crate::signal::Signals;
+use crate::store::jobs::{Lease, OwnerId};
+use crate::work;
 
 /// Reads an archive to its last byte and prints what an import would do: per dataset to create, to update, unchanged,
 /// rejected and gone, and every problem. Nothing is written.
@@ -25,6 +38,95 @@ pub(crate) struct CheckArgs {
 }
 
 /// Prints the plan for one file.
-pub(super) async fn run(_args: &CheckArgs, _context: Context, _out: &mut dyn Write) -> Result<Exit, Failure> {
-    Err(Failure::could_not_run("`check` is not wired yet"))
+pub(super) async fn run(args: &CheckArgs, context: Context, out: &mut dyn Write) -> Result<Exit, Failure> {
+    let scratch = Scratch::new(&std::env::temp_dir(), context.clock.new_id())?;
+    let database = open_database(&context, &scratch.0).await?;
+    let clock = context.clock.clone();
+    let name = args.account.as_deref().unwrap_or(&context.settings.inbox.default_account);
+    let archive_name = args.file.file_name().map(fsx::display_name).unwrap_or_default();
+    let job = Import {
+        lease: Lease { job: JobId(clock.new_id()), owner: OwnerId(clock.new_id()), epoch: 0 },
+        account: work::account_of(&context.settings, name),
+        archive: args.file.clone(),
+        folder: scratch.0.clone(),
+        archive_name,
+        started: clock.now(),
+        again: false,
+        checkpoint: None,
+        cancel_requested: false,
+        retry_of: None,
+    };
+    let services = app::services_of(&context.settings, database, clock, Signals::default());
+    let turn = Turns::new(1).take(name).await;
+    let plan = import::plan(&services, &job, turn, Arc::new(|_, _, _| {})).await;
+    services.database.close().await;
+    let plan = plan?;
+    if args.json {
+        show::write_json(out, &plan)?;
+    } else {
+        write_plan(out, &plan)?;
+    }
+    Ok(exit_of(plan.state))
+}
+
+/// The configured database; where its file is not there yet, an empty one that goes with the scratch folder.
+async fn open_database(context: &Context, scratch: &Path) -> Result<Database, Failure> {
+    if let DatabaseAddress::Sqlite(file) = &context.settings.database.address
+        && !file.exists()
+    {
+        let url = format!("sqlite:{}", scratch.join("empty.db").display());
+        let busy_timeout = context.settings.database.busy_timeout;
+        return Ok(Database::open(&DatabaseOptions { url, connections: 1, busy_timeout }).await?);
+    }
+    context.open_database().await
+}
+
+fn write_plan(out: &mut dyn Write, plan: &Plan) -> Result<(), Failure> {
+    let style = show::Tone::of_state(plan.state).style();
+    let word = match exit_of(plan.state) {
+        Exit::AllIn => "fine",
+        Exit::WithErrors => "with errors",
+        Exit::Rejected | Exit::CouldNotRun => "rejected",
+    };
+    writeln!(out, "{style}{}{style:#}: {}", capital(word), show::safe(&plan.summary))?;
+    match &plan.event {
+        Some(event) => writeln!(out, "It would go into event {} ({}).", event.id, show::safe(&event.name))?,
+        None if exit_of(plan.state) < Exit::Rejected => writeln!(out, "It would make a new event.")?,
+        None => {}
+    }
+    writeln!(out)?;
+    write_counts(out, plan.datasets.iter())?;
+    let count = |severity: Severity| {
+        plan.problem_counts.iter().filter(|(code, _)| code.severity() == severity).map(|(_, count)| count).sum::<u64>()
+    };
+    writeln!(out, "\nProblems: {} errors, {} warnings", count(Severity::Error), count(Severity::Warning))?;
+    for problem in &plan.problems {
+        write_problem(out, problem)?;
+    }
+    Ok(())
+}
+
+/// A folder that goes with this value.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(parent: &Path, id: uuid::Uuid) -> Result<Self, Failure> {
+        let path = parent.join(format!("eventferry-check-{id}"));
+        std::fs::create_dir(&path)
+            .map_err(|error| Failure::could_not_run(format!("could not make `{}`: {error}", show::path(&path))))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Nothing in it is needed; the system clears its folder for temporary files.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+impl From<PlanError> for Failure {
+    fn from(error: PlanError) -> Self {
+        Self::could_not_run(error.to_string())
+    }
 }

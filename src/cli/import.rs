@@ -1,13 +1,28 @@
 //! `eventferry import`: archives that are at hand.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
+use tokio_util::sync::CancellationToken;
 
-use super::{Context, Exit, Failure};
+use super::progress::Progress;
+use super::report::write_report;
+use super::{Context, Exit, Failure, Loudness, show};
+use crate::app::{App, AppError, Daemon, Parts};
+use crate::inbox::{self, CopyOrder, Moment};
+use crate::lifecycle;
+use crate::model::{JobId, JobState, Report};
+use crate::outbox;
+use crate::queue::lock::InstanceLock;
+use crate::signal::Signals;
+use crate::store::jobs::{self, JobView, Lookup};
 
 /// Imports archives now. Each is copied, never moved, and goes the same way as a dropped one: job, result files, mail.
+///
+/// Where a daemon works on the same root, it does the work, and this command looks on.
 ///
 /// Exit code: 0 all in (or the same bytes were in already), 1 in with errors, 2 rejected, 3 could not run; the worst of all files.
 #[derive(Debug, Args)]
@@ -24,15 +39,157 @@ pub(crate) struct ImportArgs {
     /// Import the same bytes again
     #[arg(long)]
     pub(crate) again: bool,
-    /// Update the event with this id, whatever the archive's own ids say
-    #[arg(long, value_name = "ID")]
-    pub(crate) event: Option<i64>,
-    /// Print each result as JSON
+    /// Print each result as JSON, one after the other
     #[arg(long)]
     pub(crate) json: bool,
 }
 
+/// How often a job is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
 /// Imports the files one after the other; the worst outcome is the exit code.
-pub(super) async fn run(_args: &ImportArgs, _context: Context, _out: &mut dyn Write) -> Result<Exit, Failure> {
-    Err(Failure::could_not_run("`import` is not wired yet"))
+pub(super) async fn run(args: &ImportArgs, context: Context, out: &mut dyn Write) -> Result<Exit, Failure> {
+    let stop = CancellationToken::new();
+    lifecycle::stop_on_signals(stop.clone())?;
+    let (screen, loudness) = (context.screen, context.loudness);
+    let account = account_of(args, &context)?;
+    let app = App::open(context.settings, context.clock, Signals::default()).await?;
+    let progress = Arc::new(Progress::new(screen, args.json || loudness == Loudness::Quiet));
+    let (daemon, _lock) = start(&app, &progress)?.unzip();
+    let mut worst = Exit::AllIn;
+    for file in &args.files {
+        let exit = import(args, &app, &account, file, daemon.as_ref(), &progress, &stop, out).await;
+        worst = worst.max(match exit {
+            Ok(exit) => exit,
+            Err(failure) if args.files.len() > 1 => {
+                writeln!(out, "{}: {failure}", show::path(file))?;
+                failure.exit()
+            }
+            Err(failure) => return Err(failure),
+        });
+        if stop.is_cancelled() {
+            break;
+        }
+    }
+    if let Some(daemon) = daemon {
+        daemon.deliver_mails().await?;
+        daemon.stop().await;
+    }
+    Ok(worst)
+}
+
+fn account_of(args: &ImportArgs, context: &Context) -> Result<String, Failure> {
+    let Some(name) = &args.account else { return Ok(context.settings.inbox.default_account.clone()) };
+    match context.settings.account(name) {
+        Some(account) => Ok(account.name.clone()),
+        None => Err(Failure::could_not_run(format!(
+            "there is no account `{}`; `eventferry accounts list` shows them",
+            show::safe(name)
+        ))),
+    }
+}
+
+/// Starts the parts of a daemon that work on jobs, unless a daemon works on this root already.
+fn start(app: &App, progress: &Arc<Progress>) -> Result<Option<(Daemon, Option<InstanceLock>)>, Failure> {
+    match app.lock() {
+        Ok(lock) => {
+            let progress = Arc::clone(progress);
+            let watcher = Arc::new(move |job: JobId, stage: &str, done, total| progress.show(job, stage, done, total));
+            Ok(Some((app.start(Parts::WithoutInbox, Some(watcher))?, lock)))
+        }
+        Err(AppError::Locked(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "they are what the command has")]
+async fn import(
+    args: &ImportArgs,
+    app: &App,
+    account: &str,
+    file: &Path,
+    daemon: Option<&Daemon>,
+    progress: &Arc<Progress>,
+    stop: &CancellationToken,
+    out: &mut dyn Write,
+) -> Result<Exit, Failure> {
+    let clock = &app.services.clock;
+    let order = CopyOrder { job: JobId(clock.new_id()), account, again: args.again };
+    let (work, original, moment) = (app.settings.folders().work.clone(), file.to_owned(), Moment::now(clock));
+    let (job, account) = (order.job, account.to_owned());
+    let again = args.again;
+    let copied = tokio::task::spawn_blocking(move || {
+        inbox::copy_in(&work, &original, &CopyOrder { job, account: &account, again }, moment)
+    });
+    let held = copied
+        .await
+        .map_err(|error| Failure::could_not_run(error.to_string()))?
+        .map_err(|error| Failure::could_not_run(format!("could not copy `{}`: {error}", show::path(file))))?;
+    app.record(&held.claimed).await?;
+    held.release();
+    if let Some(daemon) = daemon {
+        daemon.queue().wake();
+    }
+    progress.follow(job, &show::path(file));
+    let ended = wait_for_end(app, job, progress, stop).await?;
+    progress.clear();
+    let Some(view) = ended else {
+        writeln!(out, "Stopped. Job {job} goes on with the next `eventferry run` or `eventferry import`.")?;
+        return Ok(Exit::CouldNotRun);
+    };
+    if let Some(daemon) = daemon {
+        daemon.deliver_mails().await?;
+    }
+    let report = read_report(app, &view)?;
+    if args.json {
+        show::write_json(out, &report)?;
+    } else {
+        write_report(out, app, &view, &report).await?;
+    }
+    out.flush()?;
+    Ok(exit_of(view.state))
+}
+
+/// Waits until a job has ended, whoever works on it; none where this command was stopped first.
+async fn wait_for_end(
+    app: &App,
+    job: JobId,
+    progress: &Progress,
+    stop: &CancellationToken,
+) -> Result<Option<JobView>, Failure> {
+    loop {
+        if let Lookup::Found(view) = jobs::get(&app.services.database, &job.to_string()).await? {
+            if view.state.is_final() {
+                return Ok(Some(*view));
+            }
+            match (&view.waits_for, &view.stage) {
+                (Some(reason), _) => progress.waits(reason),
+                (None, Some(stage)) => progress.show(job, stage, view.stage_done, view.stage_total),
+                (None, None) => {}
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(None),
+            () = app.services.clock.sleep(LOOK_EVERY) => {}
+        }
+    }
+}
+
+fn read_report(app: &App, view: &JobView) -> Result<Report, Failure> {
+    let folder = view.result_folder.as_deref().unwrap_or_default();
+    let path = app.settings.folders().outbox.join(folder).join(outbox::RESULT_FILE);
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| Failure::could_not_run(format!("could not read `{}`: {error}", show::path(&path))))?;
+    serde_json::from_str(&text)
+        .map_err(|error| Failure::could_not_run(format!("could not read `{}`: {error}", show::path(&path))))
+}
+
+/// The exit code of a state.
+pub(super) fn exit_of(state: JobState) -> Exit {
+    match state {
+        JobState::Succeeded | JobState::Duplicate => Exit::AllIn,
+        JobState::Partial => Exit::WithErrors,
+        JobState::Failed | JobState::Cancelled => Exit::Rejected,
+        JobState::Queued | JobState::Running | JobState::Blocked | JobState::Paused => Exit::CouldNotRun,
+    }
 }

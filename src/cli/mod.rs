@@ -14,6 +14,8 @@ mod import;
 mod jobs;
 mod logs;
 mod mail;
+mod progress;
+mod report;
 mod run;
 mod show;
 mod status;

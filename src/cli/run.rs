@@ -3,8 +3,12 @@
 use std::io::Write;
 
 use clap::Args;
+use tokio_util::sync::CancellationToken;
 
-use super::{Context, Exit, Failure};
+use super::{Context, Exit, Failure, Loudness, show};
+use crate::app::{App, AppError, Parts};
+use crate::lifecycle;
+use crate::signal::Signals;
 
 /// Watches the inbox and works on what is dropped, until it is stopped.
 ///
@@ -17,6 +21,48 @@ pub(crate) struct RunArgs {
 }
 
 /// Runs until it is stopped, or with `--once` until nothing is left to do.
-pub(super) async fn run(_args: &RunArgs, _context: Context, _out: &mut dyn Write) -> Result<Exit, Failure> {
-    Err(Failure::could_not_run("`run` is not wired yet"))
+pub(super) async fn run(args: &RunArgs, context: Context, out: &mut dyn Write) -> Result<Exit, Failure> {
+    let stop = CancellationToken::new();
+    lifecycle::stop_on_signals(stop.clone())?;
+    let clock = context.clock.clone();
+    let app = App::open(context.settings, clock.clone(), Signals::default()).await?;
+    let _lock = app.lock()?;
+    let mut daemon = app.start(Parts::All, None)?;
+    tokio::spawn(lifecycle::keep_watchdog(clock, stop.clone()));
+    tokio::select! {
+        () = daemon.ready() => {
+            lifecycle::ready();
+            let inbox = show::path(&app.settings.folders().inbox);
+            tracing::info!(inbox, "ready: archives that are dropped are imported");
+            if args.once && context.loudness == Loudness::Normal {
+                writeln!(out, "Working on what lies in `{inbox}` …")?;
+                out.flush()?;
+            }
+        }
+        () = stop.cancelled() => {}
+    }
+    if args.once {
+        tokio::select! {
+            idle = daemon.idle() => idle?,
+            () = stop.cancelled() => {}
+        }
+        daemon.deliver_mails().await?;
+    } else {
+        stop.cancelled().await;
+    }
+    daemon.stop().await;
+    stop.cancel();
+    tracing::info!("stopped");
+    Ok(Exit::AllIn)
+}
+
+impl From<AppError> for Failure {
+    fn from(error: AppError) -> Self {
+        match error {
+            AppError::Database(error) => Self::Database(error),
+            AppError::Folder { .. } | AppError::Template(_) | AppError::Locked(_) | AppError::Sender(_) => {
+                Self::could_not_run(error.to_string())
+            }
+        }
+    }
 }
