@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, Timestamp};
 use crate::db::{Database, DbError};
-use crate::model::JobId;
+use crate::model::{JobId, JobState};
 use crate::pace::{Turn, Turns};
 use crate::store::jobs::{self, Blame, ClaimRequest, ClaimedJob, Lease, LeaseError, OwnerId};
 
@@ -370,7 +370,7 @@ impl<R: Runner> Queue<R> {
 }
 
 async fn has_ended(database: &Database, job: JobId) -> Result<bool, DbError> {
-    Ok(jobs::state_of(database, job).await?.is_some_and(|state| state.is_final()))
+    Ok(jobs::state_of(database, job).await?.is_some_and(JobState::is_final))
 }
 
 async fn give_back(database: &Database, lease: &Lease, now: Timestamp) -> Result<(), DbError> {

@@ -577,7 +577,7 @@ on_both_databases! {
         }
         insert(&database, 2, "b").await;
         let mut daemon = Daemon::start(&database, owners.path(), 2);
-        let mut begun = vec![daemon.next().await, daemon.next().await];
+        let mut begun = [daemon.next().await, daemon.next().await];
         begun.sort_by_key(Begun::number);
         assert_eq!(begun[0].job.must_end, Some(MustEnd::Quarantined { strikes: 5 }));
         begun[0].act(Act::End(JobState::Failed));
