@@ -142,8 +142,8 @@ impl QueueHandle {
         self.wake();
     }
 
-    /// Waits until the queue is idle: it looked after this call, none of its jobs is open, and no job is queued, not even
-    /// for later. Jobs that wait for an outage to end, or behind such a job or another daemon's, do not count.
+    /// Waits until the queue is idle: it looked after this call, none of its jobs is open, and no job is queued, not
+    /// even for later. Jobs that wait for an outage to end, or behind such a job or another daemon's, do not count.
     pub async fn idle(&self) {
         self.look_until(|look| look.idle).await;
     }

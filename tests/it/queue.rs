@@ -1,4 +1,5 @@
-//! Jobs side by side, their leases, and what becomes of them when something goes wrong. Each job does what its test says.
+//! Jobs side by side, their leases, and what becomes of them when something goes wrong. Each job does what its test
+//! says.
 
 use std::collections::BTreeMap;
 use std::path::Path;

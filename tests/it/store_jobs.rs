@@ -130,7 +130,8 @@ on_both_databases! {
         let job_seven = NewJob { again: true, retry_of: Some(id(3)), ..new_job(7, "a") };
         assert_eq!(insert(&database, job_seven.clone()).await, Insertion::New { blocked_on: None });
         let before = job(&database, 7).await;
-        assert_eq!(insert(&database, NewJob { archive_name: "other.zip".to_owned(), ..job_seven }).await, Insertion::Known);
+        let other = NewJob { archive_name: "other.zip".to_owned(), ..job_seven };
+        assert_eq!(insert(&database, other).await, Insertion::Known);
         assert_eq!(job(&database, 7).await, before);
         assert_eq!(before, JobView {
             id: id(7),
@@ -475,6 +476,18 @@ on_both_databases! {
         end(&database, &first, JobState::Succeeded).await;
         jobs::block_on(&database, &second, id(1), after(1)).await.unwrap();
         assert_eq!(job(&database, 2).await.state, JobState::Queued);
+    }
+
+    async fn a_job_that_was_cancelled_while_it_ran_waits_for_nobody(database: TestDatabase) {
+        for number in 1..=2 {
+            insert(&database, new_job(number, "a")).await;
+        }
+        claim(&database, &request(1)).await;
+        let (second, _) = claim(&database, &request(1)).await;
+        jobs::cancel(&database, id(2), after(1)).await.unwrap();
+        jobs::block_on(&database, &second, id(1), after(1)).await.unwrap();
+        let view = job(&database, 2).await;
+        assert_eq!((view.state, view.blocked_on), (JobState::Queued, None));
     }
 
     async fn a_job_that_waits_for_nothing_is_freed_by_the_sweep(database: TestDatabase) {
