@@ -142,7 +142,8 @@ impl Turn {
             if self.taken && !state.somebody_waits() {
                 return;
             }
-            // In line before the turn is given back: the others of this account come first, and nobody slips in between.
+            // In line before the turn is given back: the others of this account come first, and nobody slips in
+            // between.
             let place = state.line_up(&self.account);
             if self.taken {
                 self.taken = false;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::model::JobId;
 
-/// Doubles from `first` with each failure in a row, up to `longest`; then up to a quarter is taken off, by a lot that is
-/// drawn from the job's id and the count, so that many jobs which failed together do not come back together.
+/// Doubles from `first` with each failure in a row, up to `longest`; then up to a quarter is taken off, by a lot that
+/// is drawn from the job's id and the count, so that many jobs which failed together do not come back together.
 pub(super) fn backoff(first: Duration, longest: Duration, failures_before: u64, job: JobId) -> Duration {
     let doublings = u32::try_from(failures_before).unwrap_or(u32::MAX);
     let whole = 2_u32.checked_pow(doublings).map_or(longest, |factor| first.saturating_mul(factor)).min(longest);

@@ -38,7 +38,8 @@ pub enum InstanceLockError {
 }
 
 impl InstanceLock {
-    /// Locks `<root>/eventferry.lock` until the value is dropped or the process ends, and writes the process id into it.
+    /// Locks `<root>/eventferry.lock` until the value is dropped or the process ends, and writes the process id into
+    /// it.
     ///
     /// # Errors
     /// Where another process holds it, or the file cannot be written.
@@ -65,8 +66,8 @@ impl InstanceLock {
     }
 }
 
-/// Shows the daemons of this machine that the process which owns jobs lives: `<folder>/<owner>.lock`. Dropped, it leaves
-/// the file behind unlocked, as a death would.
+/// Shows the daemons of this machine that the process which owns jobs lives: `<folder>/<owner>.lock`. Dropped, it
+/// leaves the file behind unlocked, as a death would.
 #[derive(Debug)]
 pub struct OwnerLock {
     path: PathBuf,

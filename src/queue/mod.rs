@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, Timestamp};
 use crate::db::{Database, DbError};
-use crate::model::JobId;
+use crate::model::{JobId, JobState};
 use crate::pace::{Turn, Turns};
 use crate::store::jobs::{self, Blame, ClaimRequest, ClaimedJob, Lease, LeaseError, OwnerId};
 
@@ -142,8 +142,8 @@ impl QueueHandle {
         self.wake();
     }
 
-    /// Waits until the queue is idle: it looked after this call, none of its jobs is open, and no job is queued, not even
-    /// for later. Jobs that wait for an outage to end, or behind such a job or another daemon's, do not count.
+    /// Waits until the queue is idle: it looked after this call, none of its jobs is open, and no job is queued, not
+    /// even for later. Jobs that wait for an outage to end, or behind such a job or another daemon's, do not count.
     pub async fn idle(&self) {
         self.look_until(|look| look.idle).await;
     }
@@ -370,7 +370,7 @@ impl<R: Runner> Queue<R> {
 }
 
 async fn has_ended(database: &Database, job: JobId) -> Result<bool, DbError> {
-    Ok(jobs::state_of(database, job).await?.is_some_and(|state| state.is_final()))
+    Ok(jobs::state_of(database, job).await?.is_some_and(JobState::is_final))
 }
 
 async fn give_back(database: &Database, lease: &Lease, now: Timestamp) -> Result<(), DbError> {

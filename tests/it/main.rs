@@ -8,6 +8,8 @@ mod example_archive;
 mod fixtures;
 mod inbox;
 mod mail;
+mod queue;
 mod real_archives;
+mod store_jobs;
 mod support;
 mod systemd;

@@ -18,8 +18,8 @@ pub struct ClaimRequest {
     pub attempts: u64,
     /// Jobs that are due later stay.
     pub now: Timestamp,
-    /// Nothing is ever put off beyond this: a job that is due later was put off by a clock that has been set back since,
-    /// and is due.
+    /// Nothing is ever put off beyond this: a job that is due later was put off by a clock that has been set back
+    /// since, and is due.
     pub horizon: Timestamp,
 }
 
@@ -69,9 +69,10 @@ const DUE_ACCOUNTS: Sql = Sql::same(
         "SELECT waiting.account FROM (SELECT account, min(id) AS oldest FROM jobs WHERE ",
         due!(),
         " GROUP BY account) AS waiting \
-         WHERE (SELECT count(*) FROM jobs AS mine WHERE mine.state = 'running' AND mine.account = waiting.account \
-         AND mine.owner = $3) < $4 \
-         ORDER BY (SELECT count(*) FROM jobs AS busy WHERE busy.state = 'running' AND busy.account = waiting.account), \
+         LEFT JOIN (SELECT account, count(*) AS jobs, count(CASE WHEN owner = $3 THEN 1 END) AS own FROM jobs \
+         WHERE state = 'running' GROUP BY account) AS busy ON busy.account = waiting.account \
+         WHERE coalesce(busy.own, 0) < $4 \
+         ORDER BY coalesce(busy.jobs, 0), \
          (SELECT max(served.claimed_at) FROM jobs AS served WHERE served.account = waiting.account) NULLS FIRST, \
          waiting.oldest"
     ),

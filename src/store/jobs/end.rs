@@ -91,12 +91,12 @@ const MARK_MOVED: Sql = Sql::same(
 
 pub(super) const STATEMENTS: &[Sql] = &[FREEZE, FINISH, FREE_OLDEST, WAIT_FOR_FREED, TO_MOVE, MARK_MOVED];
 
-/// Freezes the outcome inside the caller's transaction. After its commit nobody can cancel the job; where cancelling was
-/// asked for before, the caller sees it here and may drop the transaction and cancel instead.
+/// Freezes the outcome inside the caller's transaction. After its commit nobody can cancel the job; where cancelling
+/// was asked for before, the caller sees it here and may drop the transaction and cancel instead.
 ///
 /// # Errors
-/// [`LeaseError::Fenced`] where the job is no longer this lease's, or has an outcome already. Else where the database is
-/// out of reach.
+/// [`LeaseError::Fenced`] where the job is no longer this lease's, or has an outcome already. Else where the database
+/// is out of reach.
 pub async fn freeze(tx: &mut Tx, lease: &Lease, frozen: &Frozen) -> Result<CancelRequested, LeaseError> {
     let args = lease.args([
         Arg::Json(Some(frozen.outcome.clone())),

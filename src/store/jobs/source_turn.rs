@@ -52,11 +52,13 @@ const BLOCKER: Sql = Sql::per(
     concat!("SELECT archive_name FROM jobs WHERE id = $1 AND ", unfinished!(), " FOR UPDATE"),
 );
 
+/// A job that is to be cancelled waits for nobody: the next claim ends it.
 const BLOCK: Sql = Sql::same(
     "let a job wait for another",
     concat!(
-        "UPDATE jobs SET state = 'blocked', owner = NULL, source_turn = FALSE, blocked_on = $4, waits_for = $5, \
-         waits_since = $6 WHERE ",
+        "UPDATE jobs SET state = CASE WHEN cancel_requested THEN 'queued' ELSE 'blocked' END, \
+         blocked_on = CASE WHEN cancel_requested THEN NULL ELSE $4 END, \
+         owner = NULL, source_turn = FALSE, waits_for = $5, waits_since = $6 WHERE ",
         fence!()
     ),
 );
@@ -93,7 +95,8 @@ pub async fn take_source_turn(database: &Database, lease: &Lease, source_key: &s
     Ok(turn)
 }
 
-/// Gives a running job back until another one has ended; where that has ended meanwhile, it is queued.
+/// Gives a running job back until another one has ended; where that has ended meanwhile, or the job itself is to be
+/// cancelled, it is queued.
 ///
 /// # Errors
 /// As [`take_source_turn`].

@@ -144,8 +144,11 @@ const COUNTS: Sql = Sql::same(
 const UNFINISHED: Sql =
     Sql::same("count the unfinished jobs", concat!("SELECT count(*) FROM jobs WHERE ", unfinished!()));
 
-const QUEUED: Sql =
-    Sql::same("count the queued jobs", "SELECT count(*) FROM jobs WHERE state = 'queued' AND kind IN ('import')");
+/// The first condition is the one by which SQLite finds the index.
+const QUEUED: Sql = Sql::same(
+    "count the queued jobs",
+    "SELECT count(*) FROM jobs WHERE state IN ('queued', 'paused') AND state = 'queued' AND kind IN ('import')",
+);
 
 pub(super) const STATEMENTS: &[Sql] = &[LIST, BY_ID, BY_PREFIX, STATE, COUNTS, UNFINISHED, QUEUED];
 
