@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed step fails the test")]
 
 mod architecture;
+mod dirt;
 mod example_archive;
 mod fixtures;
 mod inbox;
