@@ -11,3 +11,4 @@ mod mail;
 mod real_archives;
 mod support;
 mod systemd;
+mod updates;
