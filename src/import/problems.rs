@@ -59,7 +59,16 @@ impl Problems {
         for ((_, code), count) in &self.counts {
             *counts.entry(*code).or_insert(0) += count;
         }
+        if self.missing() > 0 {
+            counts.insert(Code::ProblemsTruncated, 1);
+        }
         counts
+    }
+
+    /// How many are counted and not kept.
+    fn missing(&self) -> u64 {
+        let total: u64 = self.counts.values().sum();
+        total - (self.errors.len() + self.warnings.len()) as u64
     }
 
     /// How many left something out.
@@ -69,10 +78,9 @@ impl Problems {
 
     /// The kept ones, in the order of the archive: the archive as a whole first, then file by file, record by record.
     pub(crate) fn list(&self) -> Vec<Problem> {
-        let total: u64 = self.counts.values().sum();
         let mut kept: Vec<&Kept> = self.errors.iter().chain(&self.warnings).collect();
         kept.sort_by_key(|kept| (kept.dataset, kept.problem.position, kept.problem.severity));
-        let missing = total - kept.len() as u64;
+        let missing = self.missing();
         let mut list: Vec<Problem> = kept.into_iter().map(|kept| kept.problem.clone()).collect();
         if missing > 0 {
             list.push(Problem::new(

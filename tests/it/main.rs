@@ -4,6 +4,7 @@
 
 mod architecture;
 mod cli;
+mod dirt;
 mod example_archive;
 mod fixtures;
 mod inbox;
@@ -13,3 +14,4 @@ mod real_archives;
 mod store_jobs;
 mod support;
 mod systemd;
+mod updates;
