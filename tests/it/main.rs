@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed step fails the test")]
 
 mod architecture;
+mod daemon;
 mod example_archive;
 mod inbox;
 mod fixtures;
