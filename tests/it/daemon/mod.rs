@@ -2,4 +2,5 @@
 
 mod archives;
 mod faults;
+mod real;
 mod way;
