@@ -173,7 +173,9 @@ impl App {
             attachments: self.settings.folders().outbox.clone(),
         };
         let services = &self.services;
-        Ok(Mailer::new(services.database.clone(), services.clock.clone(), Arc::clone(&self.templates), settings))
+        let mailer =
+            Mailer::new(services.database.clone(), services.clock.clone(), Arc::clone(&self.templates), settings);
+        Ok(mailer.with_signals(services.signals.clone()))
     }
 
     /// Inserts the row of a claimed archive.

@@ -38,6 +38,26 @@ pub enum FailPoint {
     MailAfterSend,
 }
 
+impl FailPoint {
+    /// Every point, in the order in which an archive passes them.
+    pub const ALL: [Self; 14] = [
+        Self::ClaimBeforeRename,
+        Self::ClaimAfterRename,
+        Self::ClaimAfterRow,
+        Self::Checked,
+        Self::ChunkBeforeCommit,
+        Self::ChunkAfterCommit,
+        Self::MediaBeforeRow,
+        Self::Frozen,
+        Self::ResultFilesBeforeManifest,
+        Self::ResultFilesWritten,
+        Self::FinalBeforeMove,
+        Self::MovedBeforeRow,
+        Self::MailBeforeSend,
+        Self::MailAfterSend,
+    ];
+}
+
 /// What an armed point does to the code that reaches it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Injection {

@@ -17,6 +17,7 @@ use super::{MailKind, message_id, words};
 use crate::clock::{Clock, Timestamp};
 use crate::db::{Database, DbError};
 use crate::model::JobId;
+use crate::signal::{FailPoint, Injected, Injection, Signals};
 use crate::store::mails::{self, DueMail, MailState, NewMail};
 
 /// How many mails one call of [`Mailer::deliver_due`] sends at most, so that a soft stop does not wait for long.
@@ -49,6 +50,7 @@ pub struct Mailer {
     clock: Clock,
     templates: Arc<Templates>,
     settings: MailerSettings,
+    signals: Signals,
     outage: Mutex<Option<Outage>>,
 }
 
@@ -128,7 +130,13 @@ pub fn for_queue(addressed: &Addressed<'_>, rendered: Rendered) -> NewMail {
 impl Mailer {
     /// A mailer over the queue in `database`.
     pub fn new(database: Database, clock: Clock, templates: Arc<Templates>, settings: MailerSettings) -> Self {
-        Self { database, clock, templates, settings, outage: Mutex::new(None) }
+        Self { database, clock, templates, settings, signals: Signals::default(), outage: Mutex::new(None) }
+    }
+
+    /// The same mailer, with points at which a test can let it fail.
+    #[must_use]
+    pub fn with_signals(self, signals: Signals) -> Self {
+        Self { signals, ..self }
     }
 
     /// Sends what is due, at most 50 mails, and says what became of them.
@@ -180,7 +188,14 @@ impl Mailer {
                 return Ok(Scope::Mail);
             }
         };
-        match send(&self.settings.transport, &composed, &self.clock).await {
+        let outcome = match self.hand_over(&composed).await {
+            Ok(outcome) => outcome,
+            Err(Injected { point, injection: Injection::Fail }) => {
+                SendOutcome::TryLater { reason: format!("injected at {point:?}"), scope: Scope::Mail }
+            }
+            Err(Injected { injection: Injection::Die, .. }) => return Ok(Scope::Transport),
+        };
+        match outcome {
             SendOutcome::Accepted => {
                 mails::mark_sent(&self.database, &mail.id, self.clock.now()).await?;
                 tracing::info!(mail.id = mail.id, job.id = mail.job.map(tracing_id), kind = mail.kind, "sent a mail");
@@ -207,6 +222,15 @@ impl Mailer {
                 Ok(Scope::Transport)
             }
         }
+    }
+
+    async fn hand_over(&self, composed: &Composed) -> Result<SendOutcome, Injected> {
+        self.signals.reach(FailPoint::MailBeforeSend)?;
+        let outcome = send(&self.settings.transport, composed, &self.clock).await;
+        if matches!(outcome, SendOutcome::Accepted) {
+            self.signals.reach(FailPoint::MailAfterSend)?;
+        }
+        Ok(outcome)
     }
 
     async fn put_off(&self, mail: &DueMail, reason: &str, delivered: &mut Delivered) -> Result<(), DbError> {

@@ -5,6 +5,7 @@
 mod architecture;
 mod cli;
 mod dirt;
+mod daemon;
 mod example_archive;
 mod fixtures;
 mod inbox;

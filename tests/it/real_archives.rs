@@ -21,26 +21,26 @@ struct Expected {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ExpectedArchive {
-    name: String,
-    state: JobState,
-    datasets: Counts,
-    links: BTreeMap<String, u64>,
+pub(crate) struct ExpectedArchive {
+    pub(crate) name: String,
+    pub(crate) state: JobState,
+    pub(crate) datasets: Counts,
+    pub(crate) links: BTreeMap<String, u64>,
     media: BTreeMap<String, u64>,
     problems: BTreeMap<String, u64>,
-    again: Counts,
-    syntax_error: Option<Place>,
+    pub(crate) again: Counts,
+    pub(crate) syntax_error: Option<Place>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Place {
-    file: String,
-    line: u64,
-    column: u64,
+pub(crate) struct Place {
+    pub(crate) file: String,
+    pub(crate) line: u64,
+    pub(crate) column: u64,
 }
 
 /// Dataset to word to count.
-type Counts = BTreeMap<String, BTreeMap<String, u64>>;
+pub(crate) type Counts = BTreeMap<String, BTreeMap<String, u64>>;
 
 on_both_databases! {
     async fn every_real_archive_gives_what_is_in_it_and_another_zip_of_it_changes_nothing(database: TestDatabase) {
@@ -76,7 +76,7 @@ on_both_databases! {
 
 /// Where the archives are; none where this machine does not have them and nobody has asked for them.
 #[expect(clippy::print_stderr, reason = "a test that cannot run says so")]
-fn samples() -> Option<PathBuf> {
+pub(crate) fn samples() -> Option<PathBuf> {
     if let Some(folder) = env::var_os(SAMPLES) {
         let folder = PathBuf::from(folder);
         assert!(folder.is_dir(), "`{SAMPLES}` names {}, which is no folder", folder.display());
@@ -87,13 +87,13 @@ fn samples() -> Option<PathBuf> {
     None
 }
 
-fn expected() -> Vec<ExpectedArchive> {
+pub(crate) fn expected() -> Vec<ExpectedArchive> {
     let expected: Expected = serde_json::from_str(include_str!("real_archives_expected.json")).unwrap();
     assert_eq!(expected.archives.len(), 11);
     expected.archives
 }
 
-fn compare_first(wrong: &mut Vec<String>, expected: &ExpectedArchive, imported: &Imported) {
+pub(crate) fn compare_first(wrong: &mut Vec<String>, expected: &ExpectedArchive, imported: &Imported) {
     let name = &expected.name;
     let report = &imported.report;
     compare(wrong, name, "state", &expected.state, &report.state);
@@ -151,7 +151,7 @@ async fn compare_tables(wrong: &mut Vec<String>, ferry: &Ferry, expected: &Expec
 }
 
 /// The same entries in another order, otherwise packed.
-fn pack_otherwise(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn pack_otherwise(bytes: &[u8]) -> Vec<u8> {
     let mut entries = unzip(bytes);
     entries.reverse();
     let packings = [Packing::Streamed, Packing::Stored, Packing::Deflated];
@@ -162,15 +162,15 @@ fn pack_otherwise(bytes: &[u8]) -> Vec<u8> {
     zip(&entries)
 }
 
-fn counts(imported: &Imported) -> Counts {
+pub(crate) fn counts(imported: &Imported) -> Counts {
     imported.report.datasets.iter().map(|(dataset, counts)| (dataset.to_string(), numbers(counts))).collect()
 }
 
-fn numbers(counts: &impl serde::Serialize) -> BTreeMap<String, u64> {
+pub(crate) fn numbers(counts: &impl serde::Serialize) -> BTreeMap<String, u64> {
     serde_json::from_value(serde_json::to_value(counts).unwrap()).unwrap()
 }
 
-fn compare<T: PartialEq + std::fmt::Debug>(wrong: &mut Vec<String>, name: &str, what: &str, expected: &T, found: &T) {
+pub(crate) fn compare<T: PartialEq + std::fmt::Debug>(wrong: &mut Vec<String>, name: &str, what: &str, expected: &T, found: &T) {
     if expected != found {
         wrong.push(format!("{name}: {what}: expected {expected:?}, found {found:?}"));
     }

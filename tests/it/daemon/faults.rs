@@ -1,0 +1,137 @@
+//! Every place where a crash could leave two truths: after each, everything ends as if nothing had happened.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use eventferry::signal::{FailPoint, Injection};
+use serde_json::Value;
+
+use super::archives::harbour;
+use crate::support::daemon::{Setup, TestDaemon};
+
+/// Everything that people and programs see afterwards, without ids of jobs and times.
+#[derive(Debug, PartialEq)]
+struct Picture {
+    tables: Vec<String>,
+    results: Vec<(String, Value)>,
+    problems: Vec<String>,
+    files: Vec<String>,
+    mails: Vec<String>,
+    notifications: Vec<String>,
+}
+
+/// So small that the archive takes several chunks.
+async fn several_chunks(setup: Setup) -> TestDaemon {
+    setup.set("import.chunk_records", "2").start().await
+}
+
+async fn picture(daemon: &TestDaemon) -> Picture {
+    let jobs = daemon.jobs().await;
+    let names: BTreeMap<String, String> =
+        jobs.iter().enumerate().map(|(index, job)| (job.id.to_string(), format!("<job {index}>"))).collect();
+    let plain = |text: &str| {
+        let text = names.iter().fold(text.to_owned(), |text, (id, name)| text.replace(id, name));
+        without_times(&text)
+    };
+    let mut results = Vec::new();
+    let mut files = Vec::new();
+    for job in &jobs {
+        let ended = daemon.ended_job(job.clone());
+        let mut result: Value = serde_json::from_slice(&fs::read(ended.folder.join("result.json")).unwrap()).unwrap();
+        for time in ["started", "finished"] {
+            result[time] = Value::Null;
+        }
+        results.push((job.archive_name.clone(), serde_json::from_str(&plain(&result.to_string())).unwrap()));
+    }
+    for folder in ["outbox", "done", "rejected", "media", "mail", "work", "inbox"] {
+        files.extend(daemon.files(folder).iter().filter(|file| !file.starts_with("work/.owners")).map(|file| plain(file)));
+    }
+    files.sort();
+    let problems = "SELECT code || '|' || coalesce(file, '-') || '|' || message FROM problems ORDER BY job_id, number";
+    let mails = daemon.mails(None).await;
+    let mails = mails.iter().map(|mail| plain(&format!("{} {} {:?} {}", mail.kind, mail.state, mail.recipient, mail.subject)));
+    let notifications: Vec<String> = daemon.column("SELECT kind || '|' || title FROM notifications ORDER BY id").await;
+    Picture {
+        tables: daemon.tables().await,
+        results,
+        problems: daemon.column(problems).await,
+        files,
+        mails: mails.collect(),
+        notifications,
+    }
+}
+
+/// `20261122T040000Z` becomes `<time>`.
+fn without_times(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let is_time = |at: usize| {
+        bytes.len() >= at + 16
+            && bytes[at..at + 16].iter().enumerate().all(|(index, byte)| match index {
+                8 => *byte == b'T',
+                15 => *byte == b'Z',
+                _ => byte.is_ascii_digit(),
+            })
+    };
+    let mut plain = String::new();
+    let mut skip = 0;
+    for (at, character) in text.char_indices() {
+        if at >= skip && is_time(at) {
+            plain.push_str("<time>");
+            skip = at + 16;
+        } else if at >= skip {
+            plain.push(character);
+        }
+    }
+    plain
+}
+
+/// The picture that an undisturbed run leaves, and how often it passes each point.
+async fn undisturbed(setup: Setup) -> (Picture, BTreeMap<FailPoint, u32>) {
+    let daemon = several_chunks(setup).await;
+    daemon.import("berlin", "harbour.zip", harbour().zip()).await;
+    let picture = picture(&daemon).await;
+    let visits = FailPoint::ALL.into_iter().map(|point| (point, daemon.signals.visits(point))).collect();
+    daemon.finish().await;
+    (picture, visits)
+}
+
+async fn each_point(setup: fn() -> Setup, injection: Injection) {
+    let (expected, visits) = undisturbed(setup()).await;
+    for (point, visits) in visits {
+        assert!(visits > 0, "{point:?} is never reached");
+        for visit in 1..=visits {
+            let mut daemon = several_chunks(setup()).await;
+            daemon.signals.inject(point, visit, injection);
+            daemon.drop_file("berlin", "harbour.zip", harbour().zip());
+            daemon.signals.reached(point, visit).await;
+            if injection == Injection::Die {
+                daemon.die().await;
+                daemon.start().await;
+            }
+            daemon.idle().await;
+            let found = picture(&daemon).await;
+            assert_eq!(found, expected, "{injection:?} at visit {visit} of {point:?}");
+            daemon.finish().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_crash_at_any_point_leaves_no_trace_on_sqlite() {
+    each_point(Setup::sqlite, Injection::Die).await;
+}
+
+#[tokio::test]
+async fn a_crash_at_any_point_leaves_no_trace_on_postgres() {
+    each_point(Setup::postgres, Injection::Die).await;
+}
+
+#[tokio::test]
+async fn a_failure_at_any_point_leaves_no_trace_on_sqlite() {
+    each_point(Setup::sqlite, Injection::Fail).await;
+}
+
+#[tokio::test]
+async fn a_failure_at_any_point_leaves_no_trace_on_postgres() {
+    each_point(Setup::postgres, Injection::Fail).await;
+}
