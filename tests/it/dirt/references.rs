@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::import;
 use crate::fixtures::archive::Archive;
 use crate::fixtures::importing::{Ferry, Imported};
-use crate::support::databases::{TestDatabase, on_both_databases};
+use crate::support::databases::on_both_databases;
 
 const PAIRS: &str = "session_speakers AS p JOIN sessions AS s ON s.id = p.session_id JOIN speakers AS k ON k.id = p.speaker_id";
 

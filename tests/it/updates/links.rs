@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::fixtures::archive::Archive;
 use crate::fixtures::importing::Ferry;
-use crate::support::databases::{TestDatabase, on_both_databases};
+use crate::support::databases::on_both_databases;
 
 /// Session and speaker of every link.
 async fn pairs(ferry: &Ferry) -> Vec<String> {

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::fixtures::archive::Archive;
 use crate::fixtures::importing::{Ferry, account};
-use crate::support::databases::{TestDatabase, on_both_databases};
+use crate::support::databases::on_both_databases;
 
 /// One bad session among good ones.
 fn spoilt() -> Archive {

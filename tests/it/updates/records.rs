@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::fixtures::archive::{Archive, RECORDS};
 use crate::fixtures::importing::{Ferry, Imported};
-use crate::support::databases::{TestDatabase, on_both_databases};
+use crate::support::databases::on_both_databases;
 
 /// Created, updated, unchanged, gone.
 fn counts(imported: &Imported, dataset: &str) -> [u64; 4] {

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fixtures::archive::Archive;
 use crate::fixtures::importing::{Ferry, Imported, Running};
-use crate::support::databases::{TestDatabase, on_both_databases};
+use crate::support::databases::on_both_databases;
 
 /// An archive with something of everything: problems, links from both sides, doubles, rebuilt and dangling records.
 fn rich() -> Archive {
