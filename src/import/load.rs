@@ -299,6 +299,9 @@ async fn load_records(
     let mut chunks = feed::start(feed, dataset, checkpoint.next, context.chunk);
     while let Some(chunk) = chunks.recv().await {
         let Chunk { records, next, is_last } = chunk?;
+        if records.is_empty() && is_last {
+            break;
+        }
         let mut tx = context.database.begin().await?;
         let writing = context.writing(place.id);
         let written = write::write(&mut tx, feed, dataset, &writing, event, memory, records).await?;
