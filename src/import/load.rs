@@ -442,6 +442,7 @@ pub(super) async fn take_back(services: &Services, lease: &Lease, event: &EventP
         };
         jobs::checkpoint(&mut tx, lease, &update).await?;
         tx.commit().await?;
+        services.signals.reach(FailPoint::TakingBackAfterCommit)?;
         if !is_left {
             return Ok(());
         }

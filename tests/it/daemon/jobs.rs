@@ -352,6 +352,26 @@ with_each_database! {
         daemon.finish().await;
     }
 
+    async fn an_update_that_panics_keeps_what_it_has_changed_and_says_where_it_stopped(setup: Setup) {
+        let watcher: eventferry::work::Watcher = Arc::new(|_: JobId, stage: &str, done: u64, total: u64| {
+            assert!(!(stage == "importing tracks" && (done, total) == (10, 21)), "rats in the hold");
+        });
+        let daemon = in_small_chunks(setup).watched_by(watcher).start().await;
+        daemon.import("default", "first.zip", long_archive(1).zip()).await;
+        let renamed: Vec<Value> = (1..=21).map(|id| json!({"id": id, "name": format!("New {id}")})).collect();
+        let second = Archive::of(1, "Long 1").with("tracks", &Value::from(renamed)).zip();
+        let ended = daemon.import("default", "second.zip", second).await;
+        assert_eq!(ended.job.state, JobState::Failed);
+        assert!(ended.report.summary.contains("importing tracks"), "{}", ended.report.summary);
+        let codes: Vec<Code> = ended.report.problems.iter().map(|problem| problem.code).collect();
+        assert_eq!(codes, [Code::Internal]);
+        assert_eq!(ended.report.datasets[&eventferry::model::Dataset::Tracks].updated, 10);
+        assert_eq!(daemon.count("tracks WHERE name LIKE 'New %'").await, 10);
+        assert!(ended.report.event.is_some());
+        assert_eq!(daemon.count("import_hashes").await, 1);
+        daemon.finish().await;
+    }
+
     async fn nothing_begins_while_the_disk_is_nearly_full(setup: Setup) {
         let mut daemon = setup.set("queue.free_space_floor", "1024TiB").prepare().await;
         daemon.drop_file("default", "early.zip", long_archive(1).zip());
