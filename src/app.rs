@@ -147,6 +147,10 @@ impl App {
                 let _ = inbox.await;
             });
         }
+        if self.is_space_low() {
+            // Before the first claim; whoever looks at the space from now on says so.
+            handle.hold_claims();
+        }
         tasks.spawn(queue.run(stop.clone()));
         tasks.spawn(self.clone().send_mails(Arc::new(self.mailer()?), Arc::clone(&mail_wake), stop.clone()));
         tasks.spawn(self.clone().sweep_now_and_then(stop.clone()));
@@ -373,6 +377,10 @@ impl App {
                 () = self.services.clock.sleep(SPACE_EVERY) => {}
             }
         }
+    }
+
+    fn is_space_low(&self) -> bool {
+        fsx::free_space(&self.settings.folders().work).is_ok_and(|free| free < self.settings.queue.free_space_floor)
     }
 
     async fn tell_of_space(&self, free: u64, floor: u64) -> bool {

@@ -22,6 +22,8 @@ pub enum FailPoint {
     ChunkAfterCommit,
     /// A media file lies under its hash, its row is not written.
     MediaBeforeRow,
+    /// Some rows of an event that is taken back are deleted, that is committed.
+    TakingBackAfterCommit,
     /// The outcome is frozen, no result file is written.
     Frozen,
     /// Some result files are written, `result.json` is not.
@@ -40,7 +42,7 @@ pub enum FailPoint {
 
 impl FailPoint {
     /// Every point, in the order in which an archive passes them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::ClaimBeforeRename,
         Self::ClaimAfterRename,
         Self::ClaimAfterRow,
@@ -48,6 +50,7 @@ impl FailPoint {
         Self::ChunkBeforeCommit,
         Self::ChunkAfterCommit,
         Self::MediaBeforeRow,
+        Self::TakingBackAfterCommit,
         Self::Frozen,
         Self::ResultFilesBeforeManifest,
         Self::ResultFilesWritten,

@@ -80,7 +80,7 @@ pub async fn plan(
             Err(PlanError::Failed(why))
         }
         Err(
-            RunError::Cancelled(_)
+            RunError::Cancelled
             | RunError::Interrupted
             | RunError::BlockedOn(_)
             | RunError::LeaseLost

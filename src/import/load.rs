@@ -9,13 +9,13 @@ use super::check::FileState;
 use super::feed::{self, Chunk, Feed, FeedError};
 use super::head::{EventHead, Head};
 use super::write::{self, EventState, Memory};
-use super::{Context, RunError, Target};
+use super::{Context, RunError, Services, Target};
 use crate::db::{DbErrorKind, Tx};
 use crate::model::report::{Datasets, LinkCounts};
 use crate::model::{Code, Dataset, Problem};
 use crate::signal::FailPoint;
 use crate::storage::Stored;
-use crate::store::jobs::{self, CheckpointUpdate};
+use crate::store::jobs::{self, CheckpointUpdate, Lease};
 use crate::store::records;
 use crate::store::{events, media, problems};
 
@@ -34,6 +34,21 @@ pub struct Checkpoint {
     pub datasets: Datasets,
     /// Links so far.
     pub links: LinkCounts,
+    /// Whether the event is being taken back: whatever becomes of the job, the rest of it goes first.
+    #[serde(default)]
+    pub taking_back: bool,
+}
+
+impl Checkpoint {
+    /// The same as none: nothing of the job is in the database.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.stage == Stage::Problems && self.next == 0 && !self.taking_back
+    }
+
+    /// Whether something was written into an event that had been there before.
+    pub(super) fn has_changed_an_event(&self) -> bool {
+        self.stage > Stage::Problems && self.event.as_ref().is_some_and(|event| !event.created)
+    }
 }
 
 /// The event that an archive goes into.
@@ -107,19 +122,6 @@ pub(super) async fn load(
     }
 }
 
-/// Writes nothing but problem rows: for archives of which nothing goes in.
-pub(super) async fn load_only_problems(
-    context: &mut Context<'_>,
-    problems: &[Problem],
-    from: Option<Checkpoint>,
-) -> Result<(), RunError> {
-    let mut checkpoint = from.unwrap_or(Checkpoint { version: CHECKPOINT_VERSION, ..Checkpoint::default() });
-    if checkpoint.stage == Stage::Problems {
-        load_problems(context, problems, &mut checkpoint).await?;
-    }
-    Ok(())
-}
-
 fn begin(feed: &Feed, target: &Target) -> Checkpoint {
     let event = match target {
         Target::New { .. } => None,
@@ -131,7 +133,7 @@ fn begin(feed: &Feed, target: &Target) -> Checkpoint {
         next: 0,
         event,
         datasets: feed.checked.counts.clone(),
-        links: LinkCounts::default(),
+        ..Checkpoint::default()
     }
 }
 
@@ -179,7 +181,7 @@ async fn commit(
     context.signals.reach(FailPoint::ChunkAfterCommit)?;
     context.report_progress(&update).await;
     if cancel.0 {
-        return Err(RunError::Cancelled(Box::new(checkpoint.clone())));
+        return Err(RunError::Cancelled);
     }
     context.between_chunks().await
 }
@@ -297,6 +299,9 @@ async fn load_records(
     let mut chunks = feed::start(feed, dataset, checkpoint.next, context.chunk);
     while let Some(chunk) = chunks.recv().await {
         let Chunk { records, next, is_last } = chunk?;
+        if records.is_empty() && is_last {
+            break;
+        }
         let mut tx = context.database.begin().await?;
         let writing = context.writing(place.id);
         let written = write::write(&mut tx, feed, dataset, &writing, event, memory, records).await?;
@@ -412,18 +417,32 @@ async fn store_entries(
     }
 }
 
-/// Takes back an event that this job made, in chunks.
-pub(super) async fn take_back(context: &mut Context<'_>, event: &EventPlace) -> Result<(), RunError> {
-    if !event.created {
-        return Ok(());
-    }
+/// Takes back an event that this job made, in chunks. The first says so in the checkpoint and the last leaves a fresh one,
+/// so that a restart neither goes on with half an event nor looks for one that is gone.
+pub(super) async fn take_back(services: &Services, lease: &Lease, event: &EventPlace) -> Result<(), RunError> {
     loop {
-        let mut tx = context.database.begin().await?;
+        let mut tx = services.database.begin().await?;
         let is_left = events::delete_some(&mut tx, event.id, ROWS_AT_ONCE as i64).await?;
-        if !jobs::is_held(context.database, &context.lease).await? {
-            return Err(RunError::LeaseLost);
+        if !is_left {
+            problems::delete(&mut tx, lease.job).await?;
         }
+        let checkpoint = Checkpoint {
+            version: CHECKPOINT_VERSION,
+            event: is_left.then(|| event.clone()),
+            taking_back: is_left,
+            ..Checkpoint::default()
+        };
+        let update = CheckpointUpdate {
+            stage: "taking back what was written".to_owned(),
+            stage_done: 0,
+            stage_total: 0,
+            checkpoint: serde_json::to_string(&checkpoint).map_err(std::io::Error::from)?,
+            event_id: is_left.then_some(event.id),
+            event_created: is_left,
+        };
+        jobs::checkpoint(&mut tx, lease, &update).await?;
         tx.commit().await?;
+        services.signals.reach(FailPoint::TakingBackAfterCommit)?;
         if !is_left {
             return Ok(());
         }

@@ -43,6 +43,7 @@ use crate::signal::{FailPoint, Injected, Injection, Signals};
 use crate::storage::{MediaStore, hex};
 use crate::store::jobs::{self, CheckpointUpdate, Lease, SourceTurn};
 use crate::store::records::Writing;
+use crate::store::problems as problems_of_jobs;
 use crate::store::{events, records};
 
 use check::{CheckError, CheckInput, Checked};
@@ -103,7 +104,7 @@ pub struct Import {
 /// Told of progress; what it does must be quick.
 pub type OnProgress = Arc<dyn Fn(&str, u64, u64) + Send + Sync>;
 
-/// How a run ended. A report is the outcome, still without its problems, which are rows by now.
+/// How a run ended. A report is the outcome; the problems in it, where it has some, take the place of the job's rows.
 #[derive(Debug)]
 pub enum RunEnd {
     /// There is an outcome.
@@ -124,7 +125,7 @@ pub enum RunEnd {
 #[derive(Debug)]
 pub(crate) enum RunError {
     Refused(Box<Problem>),
-    Cancelled(Box<Checkpoint>),
+    Cancelled,
     Changed(String),
     Outage(String),
     Broken(String),
@@ -170,7 +171,7 @@ impl From<CheckError> for RunError {
             CheckError::Db(error) => Self::from(error),
             CheckError::Stopped(Stop::Soft) => Self::Interrupted,
             CheckError::Stopped(Stop::LeaseLost) => Self::LeaseLost,
-            CheckError::Stopped(Stop::Cancelled) => Self::Cancelled(Box::default()),
+            CheckError::Stopped(Stop::Cancelled) => Self::Cancelled,
         }
     }
 }
@@ -207,14 +208,27 @@ pub async fn give_up(
     run.fail(problem).await
 }
 
-/// Ends a job as cancelled, wherever it is.
-pub async fn cancel(services: &Services, import: &Import, turn: Arc<Mutex<Turn>>, stop: &CancellationToken) -> RunEnd {
+/// Ends a job as cancelled that has come to an outcome; this one is dropped.
+pub async fn cancel(
+    services: &Services,
+    import: &Import,
+    turn: Arc<Mutex<Turn>>,
+    stop: &CancellationToken,
+    outcome: Report,
+) -> RunEnd {
     let on_progress: OnProgress = Arc::new(|_, _, _| {});
-    let mut run = Run { services, import, turn, stop, on_progress, mode: Mode::Real, facts: Facts::default() };
-    match run.latest_checkpoint().await {
-        Ok(checkpoint) => run.cancel(checkpoint.unwrap_or_default()).await,
-        Err(error) => run.end_of(error).await,
-    }
+    let facts = Facts {
+        sha256: outcome.archive.sha256,
+        bytes: outcome.archive.bytes,
+        event_name: outcome.event.map(|event| event.name),
+        datasets: outcome.datasets,
+        media: outcome.media,
+        problems: outcome.problems,
+        problem_counts: outcome.problem_counts,
+        related_job: outcome.related_job,
+    };
+    let mut run = Run { services, import, turn, stop, on_progress, mode: Mode::Real, facts };
+    run.end_early(JobState::Cancelled, None).await
 }
 
 /// The name, in the job's folder, of the archive with what was rejected; it is there before the outcome is.
@@ -336,9 +350,13 @@ impl Run<'_> {
     /// One go at the whole way.
     async fn once(&mut self) -> Result<Report, RunError> {
         self.facts = Facts::default();
-        let from = self.checkpoint()?;
+        let mut from = self.checkpoint()?.filter(|from| !from.is_fresh());
+        if let Some(event) = from.as_ref().filter(|from| from.taking_back).and_then(|from| from.event.clone()) {
+            load::take_back(self.services, &self.import.lease, &event).await?;
+            from = None;
+        }
         if self.import.cancel_requested && from.is_none() {
-            return Err(RunError::Cancelled(Box::default()));
+            return Err(RunError::Cancelled);
         }
         let opened = self.open().await?;
         self.take_source_turn(&opened.head).await?;
@@ -670,7 +688,7 @@ impl Run<'_> {
                 tracing::error!(job.id = %self.import.lease.job, why, "the import cannot go on");
                 self.fail(internal(&why)).await
             }
-            RunError::Cancelled(checkpoint) => self.cancel(*checkpoint).await,
+            RunError::Cancelled => self.end_early(JobState::Cancelled, None).await,
             RunError::Changed(why) => RunEnd::Retry(load::changed_problem(&why).message),
             RunError::Outage(why) => RunEnd::Outage(why),
             RunError::Io(error) => RunEnd::Outage(format!("the disk does not do what it should: {error}")),
@@ -681,81 +699,73 @@ impl Run<'_> {
         }
     }
 
-    /// Ends the job as failed: what it has made is taken back, the problems are written.
+    /// Ends the job as failed.
     async fn fail(&mut self, problem: Problem) -> RunEnd {
-        let message = sentence(&problem.message);
-        *self.facts.problem_counts.entry(problem.code).or_insert(0) += 1;
-        self.facts.problems.insert(0, problem);
-        self.facts.media.stored = 0;
-        self.facts.media.missing = self.facts.media.referenced - self.facts.media.remote;
-        match self.end_with_nothing(JobState::Failed, message).await {
+        self.end_early(JobState::Failed, Some(problem)).await
+    }
+
+    /// Ends the job before its end: what it has made is taken back, what it has changed stays, and the report says so.
+    async fn end_early(&mut self, state: JobState, why: Option<Problem>) -> RunEnd {
+        match self.try_end_early(state, why).await {
             Ok(report) => RunEnd::Outcome(Box::new(report)),
-            Err(RunError::Interrupted) => RunEnd::Interrupted,
             Err(RunError::LeaseLost) => RunEnd::LeaseLost,
+            Err(RunError::Interrupted) => RunEnd::Interrupted,
+            Err(RunError::Outage(why)) => RunEnd::Outage(why),
             Err(error) => RunEnd::Outage(format!("the outcome cannot be written: {error:?}")),
         }
     }
 
-    async fn cancel(&mut self, checkpoint: Checkpoint) -> RunEnd {
-        let was_there = checkpoint.event.as_ref().filter(|event| !event.created).cloned();
-        let ended = match was_there {
-            None => {
-                self.end_with_nothing(JobState::Cancelled, "It was cancelled; nothing of it is in.".to_owned()).await
-            }
-            Some(_) => {
-                self.facts.datasets.clone_from(&checkpoint.datasets);
-                let summary = format!(
-                    "It was cancelled while {}; what was written before that stays.",
-                    load::phrase(checkpoint.stage)
-                );
-                match self.event_report(&checkpoint).await {
-                    Ok(event) => Ok(self.report(JobState::Cancelled, summary, event, checkpoint.links)),
-                    Err(error) => Err(error),
-                }
-            }
-        };
-        match ended {
-            Ok(report) => RunEnd::Outcome(Box::new(report)),
-            Err(RunError::LeaseLost) => RunEnd::LeaseLost,
-            Err(RunError::Interrupted) => RunEnd::Interrupted,
-            Err(error) => RunEnd::Outage(format!("the outcome cannot be written: {error:?}")),
+    async fn try_end_early(&mut self, state: JobState, why: Option<Problem>) -> Result<Report, RunError> {
+        let checkpoint = self.latest_checkpoint().await?;
+        self.facts.bytes = std::fs::metadata(&self.import.archive)?.len();
+        self.recall_problems().await?;
+        let cause = why.as_ref().map(|problem| sentence(&problem.message));
+        if let Some(problem) = why {
+            *self.facts.problem_counts.entry(problem.code).or_insert(0) += 1;
+            self.facts.problems.insert(0, problem);
         }
-    }
-
-    /// Takes back what this job has made, writes the problems, and reports that nothing is in.
-    async fn end_with_nothing(&mut self, state: JobState, summary: String) -> Result<Report, RunError> {
-        let from = self.latest_checkpoint().await?;
-        let watched = File::open(&self.import.archive)?;
-        let identity = FileIdentity::of_file(&watched)?;
-        self.facts.bytes = identity.size;
-        let mut context = Context {
-            database: &self.services.database,
-            clock: &self.services.clock,
-            signals: &self.services.signals,
-            media: &self.services.media,
-            account: &self.import.account,
-            lease: self.import.lease,
-            chunk: ChunkSize { records: self.services.chunk_records, bytes: self.services.chunk_bytes },
-            throttle: Throttle::new(self.services.clock.clone(), Duration::ZERO),
-            turn: Arc::clone(&self.turn),
-            stop: self.stop,
-            on_progress: Arc::clone(&self.on_progress),
-            on_existing: self.import.account.on_existing,
-            is_supplement: false,
-            watched,
-            identity,
-        };
-        if let Some(event) = from.as_ref().and_then(|from| from.event.as_ref()) {
-            load::take_back(&mut context, event).await?;
+        if let Some(checkpoint) = checkpoint.as_ref().filter(|checkpoint| checkpoint.has_changed_an_event()) {
+            let doing = load::phrase(checkpoint.stage);
+            let summary = match cause {
+                Some(cause) => format!("{cause} It had come to {doing}; what was written before that stays."),
+                None => format!("It was cancelled while {doing}; what was written before that stays."),
+            };
+            self.facts.datasets.clone_from(&checkpoint.datasets);
+            let event = self.event_report(checkpoint).await?;
+            return Ok(self.early_report(state, summary, event, checkpoint.links));
         }
-        let problems = std::mem::take(&mut self.facts.problems);
-        load::load_only_problems(&mut context, &problems, from).await?;
+        let made = checkpoint.and_then(|checkpoint| checkpoint.event).filter(|event| event.created);
+        if let Some(event) = made {
+            load::take_back(self.services, &self.import.lease, &event).await?;
+        }
         for counts in self.facts.datasets.values_mut() {
             // What was good was left out with the bad: every record that was read is accounted for as rejected.
             counts.rejected = counts.read + counts.rebuilt - counts.merged;
             (counts.created, counts.updated, counts.unchanged, counts.gone) = (0, 0, 0, 0);
         }
-        Ok(self.report(state, summary, None, LinkCounts::default()))
+        self.facts.media.stored = 0;
+        self.facts.media.missing = self.facts.media.referenced - self.facts.media.remote;
+        let summary = cause.unwrap_or_else(|| "It was cancelled; nothing of it is in.".to_owned());
+        Ok(self.early_report(state, summary, None, LinkCounts::default()))
+    }
+
+    /// A run that has checked nothing itself takes the problems that an earlier one has written.
+    async fn recall_problems(&mut self) -> Result<(), RunError> {
+        if self.facts.problems.is_empty() {
+            self.facts.problems = problems_of_jobs::list(&self.services.database, self.import.lease.job).await?;
+        }
+        if self.facts.problem_counts.is_empty() {
+            for problem in &self.facts.problems {
+                *self.facts.problem_counts.entry(problem.code).or_insert(0) += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// A report with its problems, which are not rows yet, or not all of them.
+    fn early_report(&mut self, state: JobState, summary: String, event: Option<EventReport>, links: LinkCounts) -> Report {
+        let problems = std::mem::take(&mut self.facts.problems);
+        Report { problems, ..self.report(state, summary, event, links) }
     }
 
     /// The checkpoint as it is in the database now: a run may have written some since it was claimed.

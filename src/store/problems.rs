@@ -32,9 +32,14 @@ const LIST: Sql = Sql::same(
      ORDER BY number",
 );
 
+const DELETE: Sql = Sql::same("delete the problems of a job", "DELETE FROM problems WHERE job_id = $1");
+
+/// Rows that go into one statement at most.
+const ROWS_AT_ONCE: usize = 1_000;
+
 /// Every statement, for the test that prepares them.
 pub fn statements() -> Vec<Sql> {
-    vec![LIST]
+    vec![LIST, DELETE]
 }
 
 /// Writes problems of a job, numbered from `first`.
@@ -59,6 +64,28 @@ pub async fn insert(tx: &mut Tx, job: JobId, first: u64, problems: &[Problem]) -
         ]);
     }
     tx.insert_rows(&TABLE, cells).await
+}
+
+/// Deletes the problems of a job.
+///
+/// # Errors
+/// Where the database is out of reach.
+pub async fn delete(tx: &mut Tx, job: JobId) -> Result<(), DbError> {
+    tx.execute(&DELETE, &[job.into()]).await.map(drop)
+}
+
+/// Puts these problems in the place of those that a job has.
+///
+/// # Errors
+/// Where the database is out of reach.
+pub async fn replace(tx: &mut Tx, job: JobId, problems: &[Problem]) -> Result<(), DbError> {
+    delete(tx, job).await?;
+    let mut first = 1;
+    for some in problems.chunks(ROWS_AT_ONCE) {
+        insert(tx, job, first, some).await?;
+        first += some.len() as u64;
+    }
+    Ok(())
 }
 
 /// PostgreSQL keeps no NUL characters; what is shown to people shows them as a picture.

@@ -17,8 +17,8 @@ use crate::store::{events, mails, notifications, problems};
 pub(super) enum Freeze {
     /// It is frozen; nobody can cancel the job any more.
     Frozen(Box<Report>),
-    /// Somebody wanted it cancelled before.
-    CancelFirst,
+    /// Somebody wanted it cancelled before; with the outcome as it was.
+    CancelFirst(Box<Report>),
     /// It could not be done now.
     Ended(Outcome),
 }
@@ -28,14 +28,16 @@ impl Worker {
     pub(super) async fn freeze(&self, import: &Import, report: Report) -> Freeze {
         match self.try_freeze(import, &report).await {
             Ok(true) => Freeze::Frozen(Box::new(report)),
-            Ok(false) => Freeze::CancelFirst,
+            Ok(false) => Freeze::CancelFirst(Box::new(report)),
             Err(error) => Freeze::Ended(error.into()),
         }
     }
 
+    /// The problems are rows, not a part of the outcome; where it brings some, they are written with it.
     async fn try_freeze(&self, import: &Import, report: &Report) -> Result<bool, FinishError> {
+        let without_problems = Report { problems: Vec::new(), ..report.clone() };
         let frozen = Frozen {
-            outcome: serde_json::to_string(report).map_err(io::Error::from)?,
+            outcome: serde_json::to_string(&without_problems).map_err(io::Error::from)?,
             finished_at: report.finished,
             archive_sha256: report.archive.sha256.clone(),
             related_job: report.related_job,
@@ -45,6 +47,9 @@ impl Worker {
         if cancel.0 && report.state != JobState::Cancelled {
             tx.rollback().await?;
             return Ok(false);
+        }
+        if !report.problems.is_empty() {
+            problems::replace(&mut tx, report.job, &report.problems).await?;
         }
         tx.commit().await?;
         self.services.signals.reach(FailPoint::Frozen)?;

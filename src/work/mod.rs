@@ -67,7 +67,9 @@ impl Runner for Worker {
             end = match end {
                 RunEnd::Outcome(report) => match self.freeze(&import, *report).await {
                     finish::Freeze::Frozen(report) => return self.finish(&import, *report).await,
-                    finish::Freeze::CancelFirst => import::cancel(services, &import, Arc::clone(&turn), &stop).await,
+                    finish::Freeze::CancelFirst(report) => {
+                        import::cancel(services, &import, Arc::clone(&turn), &stop, *report).await
+                    }
                     finish::Freeze::Ended(outcome) => return outcome,
                 },
                 RunEnd::BlockedOn(on) => return Outcome::Blocked { on },

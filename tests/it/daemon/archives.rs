@@ -33,6 +33,12 @@ impl Archive {
         self
     }
 
+    /// Without a file.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.entries.retain(|(there, _)| there != name);
+        self
+    }
+
     /// So many tracks, `from` on.
     pub(crate) fn with_tracks(self, from: u64, count: u64) -> Self {
         let tracks: Vec<Value> = (from..from + count).map(|id| json!({"id": id, "name": format!("Track {id}")})).collect();

@@ -1,9 +1,12 @@
 //! Every place where a crash could leave two truths: after each, everything ends as if nothing had happened.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::time::Duration;
 
+use eventferry::model::JobState;
 use eventferry::signal::{FailPoint, Injection};
+use eventferry::store::jobs::{self, Cancellation};
 use serde_json::Value;
 
 use super::archives::harbour;
@@ -90,16 +93,68 @@ async fn undisturbed(setup: Setup) -> (Picture, BTreeMap<FailPoint, u32>) {
     let daemon = several_chunks(setup).await;
     daemon.import("berlin", "harbour.zip", harbour().zip()).await;
     let picture = picture(&daemon).await;
-    let visits = FailPoint::ALL.into_iter().map(|point| (point, daemon.signals.visits(point))).collect();
+    let points = FailPoint::ALL.into_iter().filter(|point| *point != FailPoint::TakingBackAfterCommit);
+    let visits = points.map(|point| (point, daemon.signals.visits(point))).collect();
     daemon.finish().await;
     (picture, visits)
+}
+
+/// Drops the archive and has it cancelled when it has gone in, up to its last picture.
+async fn cancelled(setup: Setup, visit: Option<u32>, injection: Injection) -> (Picture, u32) {
+    let mut daemon = several_chunks(setup.set("import.chunk_pause", "1s")).await;
+    daemon.drop_file("berlin", "harbour.zip", harbour().zip());
+    while daemon.signals.visits(FailPoint::MediaBeforeRow) == 0 {
+        daemon.clock.advance(Duration::from_secs(1));
+        daemon.look().await;
+    }
+    let job = daemon.job("harbour.zip").await;
+    assert_eq!(jobs::cancel(&daemon.database, job.id, daemon.clock.now()).await.unwrap(), Cancellation::Requested);
+    if let Some(visit) = visit {
+        daemon.signals.inject(FailPoint::TakingBackAfterCommit, visit, injection);
+        while daemon.signals.visits(FailPoint::TakingBackAfterCommit) < visit {
+            daemon.clock.advance(Duration::from_secs(1));
+            daemon.look().await;
+        }
+        if injection == Injection::Die {
+            daemon.die().await;
+            daemon.start().await;
+        }
+    }
+    daemon.idle_in_steps().await;
+    let picture = picture(&daemon).await;
+    let visits = daemon.signals.visits(FailPoint::TakingBackAfterCommit);
+    assert_eq!(daemon.job("harbour.zip").await.state, JobState::Cancelled);
+    daemon.finish().await;
+    (picture, visits)
+}
+
+async fn each_step_back(setup: fn() -> Setup) {
+    let (expected, visits) = cancelled(setup(), None, Injection::Fail).await;
+    assert!(visits > 2, "{visits}");
+    for visit in [1, 2, visits - 1, visits] {
+        for injection in [Injection::Fail, Injection::Die] {
+            let (found, _) = cancelled(setup(), Some(visit), injection).await;
+            assert_eq!(found.tables, expected.tables, "{injection:?} at visit {visit}");
+            assert_eq!((found.files, found.mails), (expected.files.clone(), expected.mails.clone()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_is_being_taken_back_goes_whole_on_sqlite() {
+    each_step_back(Setup::sqlite).await;
+}
+
+#[tokio::test]
+async fn an_event_that_is_being_taken_back_goes_whole_on_postgres() {
+    each_step_back(Setup::postgres).await;
 }
 
 async fn each_point(setup: fn() -> Setup, injection: Injection) {
     let (expected, visits) = undisturbed(setup()).await;
     for (point, visits) in visits {
         assert!(visits > 0, "{point:?} is never reached");
-        for visit in 1..=visits {
+        for visit in BTreeSet::from([1, 2.min(visits), visits]) {
             let mut daemon = several_chunks(setup()).await;
             daemon.signals.inject(point, visit, injection);
             daemon.drop_file("berlin", "harbour.zip", harbour().zip());
@@ -114,6 +169,53 @@ async fn each_point(setup: fn() -> Setup, injection: Injection) {
             daemon.finish().await;
         }
     }
+}
+
+/// Points that one archive passes in one life after the other, each of which dies there.
+const IN_TURN: [FailPoint; 11] = [
+    FailPoint::ClaimBeforeRename,
+    FailPoint::ClaimAfterRename,
+    FailPoint::Checked,
+    FailPoint::ChunkBeforeCommit,
+    FailPoint::ChunkAfterCommit,
+    FailPoint::MediaBeforeRow,
+    FailPoint::Frozen,
+    FailPoint::ResultFilesBeforeManifest,
+    FailPoint::ResultFilesWritten,
+    FailPoint::FinalBeforeMove,
+    FailPoint::MovedBeforeRow,
+];
+
+async fn a_death_at_each_point_in_turn(setup: fn() -> Setup) {
+    let (expected, _) = undisturbed(setup()).await;
+    let mut daemon = several_chunks(setup()).await;
+    daemon.signals.inject(IN_TURN[0], 1, Injection::Die);
+    daemon.drop_file("berlin", "harbour.zip", harbour().zip());
+    for (life, point) in IN_TURN.into_iter().enumerate() {
+        // What is found at a start settles first.
+        while daemon.signals.visits(point) == 0 {
+            daemon.clock.advance(Duration::from_secs(1));
+            daemon.look().await;
+        }
+        daemon.die().await;
+        if let Some(next) = IN_TURN.get(life + 1) {
+            daemon.signals.inject(*next, 1, Injection::Die);
+        }
+        daemon.start().await;
+    }
+    daemon.idle().await;
+    assert_eq!(picture(&daemon).await, expected);
+    daemon.finish().await;
+}
+
+#[tokio::test]
+async fn a_death_at_each_point_in_turn_leaves_no_trace_on_sqlite() {
+    a_death_at_each_point_in_turn(Setup::sqlite).await;
+}
+
+#[tokio::test]
+async fn a_death_at_each_point_in_turn_leaves_no_trace_on_postgres() {
+    a_death_at_each_point_in_turn(Setup::postgres).await;
 }
 
 #[tokio::test]

@@ -229,6 +229,10 @@ impl TestDaemon {
         self.life = Some(Life { app, daemon, queue, inbox, lock, runtime: Some(runtime) });
     }
 
+    pub(crate) fn is_alive(&self) -> bool {
+        self.life.is_some()
+    }
+
     fn life(&self) -> &Life {
         self.life.as_ref().expect("it does not run")
     }
