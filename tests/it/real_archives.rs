@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::fixtures::importing::{Ferry, Imported};
 use crate::fixtures::zips::{Packing, ZipEntry, unzip, zip};
-use crate::support::databases::{TestDatabase, on_both_databases};
+use crate::support::databases::on_both_databases;
 
 /// Names the folder with the archives.
 const SAMPLES: &str = "EVENTFERRY_SAMPLES";

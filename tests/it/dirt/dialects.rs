@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::import;
 use crate::fixtures::archive::{Archive, RECORDS};
 use crate::fixtures::importing::{Ferry, account};
-use crate::support::databases::{TestDatabase, on_both_databases};
+use crate::support::databases::on_both_databases;
 
 on_both_databases! {
     async fn a_clean_archive_in_any_dialect_is_in_without_a_word(database: TestDatabase) {

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::import;
 use crate::fixtures::archive::Archive;
 use crate::fixtures::importing::Ferry;
-use crate::support::databases::{TestDatabase, on_both_databases};
+use crate::support::databases::on_both_databases;
 
 on_both_databases! {
     async fn forms_in_texts_become_one_row_per_field(database: TestDatabase) {

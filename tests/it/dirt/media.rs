@@ -6,7 +6,7 @@ use super::import;
 use crate::fixtures::archive::Archive;
 use crate::fixtures::importing::Ferry;
 use crate::fixtures::zips::ZipEntry;
-use crate::support::databases::{TestDatabase, on_both_databases};
+use crate::support::databases::on_both_databases;
 
 on_both_databases! {
     async fn media_are_stored_under_their_hash_and_every_reference_has_a_row(database: TestDatabase) {

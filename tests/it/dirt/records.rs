@@ -7,7 +7,7 @@ use super::import;
 use crate::fixtures::archive::Archive;
 use crate::fixtures::importing::{Ferry, Imported};
 use crate::fixtures::zips::ZipEntry;
-use crate::support::databases::{TestDatabase, on_both_databases};
+use crate::support::databases::on_both_databases;
 
 /// What a problem points at.
 fn place(problem: &Problem) -> String {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::import;
 use crate::fixtures::archive::Archive;
 use crate::fixtures::importing::{Ferry, Imported};
-use crate::support::databases::{TestDatabase, on_both_databases};
+use crate::support::databases::on_both_databases;
 
 const PAIRS: &str = "session_speakers AS p JOIN sessions AS s ON s.id = p.session_id JOIN speakers AS k ON k.id = p.speaker_id";
 
@@ -417,6 +417,13 @@ async fn where_id_and_name_disagree_the_id_wins_and_it_is_told_once_per_field() 
         ["1|Crane Hall|1", "2|Crane Hall|1", "3|Net Loft|2", "4|-|-"]
     );
     assert_eq!(related(&ferry, "track").await[3], "4|Ropes|1");
+}
+
+#[tokio::test]
+async fn a_record_without_a_name_is_not_named_otherwise() {
+    let (_, imported) = import(Archive::dash().set("tracks", "/0/name", json!(null)).set("sessions", "/1/title", "")).await;
+    assert_eq!(imported.state(), JobState::Partial);
+    assert_eq!(mismatches(&imported), [""; 0], "{:?}", imported.problems);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::import;
 use crate::fixtures::archive::Archive;
 use crate::fixtures::importing::Ferry;
-use crate::support::databases::{TestDatabase, on_both_databases};
+use crate::support::databases::on_both_databases;
 
 on_both_databases! {
     async fn times_are_kept_in_utc_with_the_offset_that_was_given(database: TestDatabase) {

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::fixtures::archive::Archive;
 use crate::fixtures::importing::{Ferry, account};
-use crate::support::databases::{TestDatabase, on_both_databases};
+use crate::support::databases::on_both_databases;
 
 /// A later archive of the event: another name, or another start in whole days after 2019-05-04.
 fn later(name: &str, start: &str) -> Archive {

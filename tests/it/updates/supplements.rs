@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::fixtures::archive::Archive;
 use crate::fixtures::importing::{Ferry, Imported};
-use crate::support::databases::{TestDatabase, on_both_databases};
+use crate::support::databases::on_both_databases;
 
 /// An archive with nothing but the mark of a supplement.
 fn supplement(first: &Imported) -> Archive {
