@@ -386,7 +386,10 @@ impl ReferencesBuilder {
                 Vec::new()
             };
             if !defined_here.is_empty() {
-                let has = |name: &[u8]| defined_here.iter().any(|definition| definition[25..33] == *name);
+                // A record that says no name itself is not named otherwise.
+                let has = |name: &[u8]| {
+                    defined_here.iter().any(|definition| definition[25..33] == *name || definition[25..33] == [0; 8])
+                };
                 mismatches += group
                     .iter()
                     .filter(|named| named.record[16..24] != [0; 8] && !has(&named.record[16..24]))
