@@ -106,6 +106,7 @@ pub(crate) fn check(input: &CheckInput<'_>) -> Result<Checked, CheckError> {
         forms: Vec::new(),
         links: LinksBuilder::new(input.scratch),
         references: BTreeMap::new(),
+        event_states_links: false,
     };
     check.read_other_entries()?;
     let mut definitions = BTreeMap::new();
@@ -141,6 +142,7 @@ struct Check<'a> {
     forms: Vec<FormField>,
     links: LinksBuilder,
     references: BTreeMap<Dataset, (Dataset, &'static Field, ReferencesBuilder)>,
+    event_states_links: bool,
 }
 
 /// A field that the event's own form requires.
@@ -235,11 +237,12 @@ impl Check<'_> {
         Ok(definitions)
     }
 
-    /// Social links stand in the event, other records in a file of their own.
+    /// Social links stand in the event where it speaks of them, other records in a file of their own.
     fn has_own_records(&self, dataset: Dataset) -> bool {
-        let files = &self.input.layout.files;
-        files.contains_key(&dataset)
-            || (dataset == Dataset::SocialLinks && self.files.get(&Dataset::Event) == Some(&FileState::Whole))
+        self.input.layout.files.contains_key(&dataset)
+            || (dataset == Dataset::SocialLinks
+                && self.event_states_links
+                && self.files.get(&Dataset::Event) == Some(&FileState::Whole))
     }
 
     fn file_name(&self, dataset: Dataset) -> String {
@@ -268,7 +271,10 @@ impl Check<'_> {
         builder: &mut DefinitionsBuilder,
         positions: &mut Positions,
     ) -> Result<(), CheckError> {
-        let Item { ordinal, position, outcome, .. } = item;
+        let Item { ordinal, position, outcome, raw } = item;
+        if dataset == Dataset::Event {
+            self.event_states_links = raw.is_some_and(states_links);
+        }
         positions.push(ordinal, position);
         let counts = self.counts.entry(dataset).or_default();
         counts.read += 1;
@@ -586,6 +592,12 @@ impl Check<'_> {
             );
         }
     }
+}
+
+/// Whether an event has a word about its social links.
+fn states_links(event: &[u8]) -> bool {
+    let event = std::str::from_utf8(event).ok().and_then(|text| RawRecord::parse(text).ok());
+    event.is_some_and(|event| event.get("social_links").is_some())
 }
 
 fn dangling_reference(from: Dataset, field: &Field, target: Dataset, id: &str, count: u64) -> Problem {
