@@ -34,6 +34,9 @@ pub struct Checkpoint {
     pub datasets: Datasets,
     /// Links so far.
     pub links: LinkCounts,
+    /// Problems of each code, as the check found them whose problem rows are written.
+    #[serde(default)]
+    pub problem_counts: BTreeMap<Code, u64>,
 }
 
 /// The event that an archive goes into.
@@ -132,6 +135,7 @@ fn begin(feed: &Feed, target: &Target) -> Checkpoint {
         event,
         datasets: feed.checked.counts.clone(),
         links: LinkCounts::default(),
+        problem_counts: feed.checked.problems.counts(),
     }
 }
 

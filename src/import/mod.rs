@@ -50,6 +50,7 @@ pub use dry::{Plan, PlanError, PlannedEvent, plan};
 use feed::{ChunkSize, Feed};
 use head::Head;
 pub use load::Checkpoint;
+use load::Stage;
 use plan::Target;
 
 use source::{Layout, ReadError};
@@ -353,6 +354,10 @@ impl Run<'_> {
         self.facts.related_job = opened.head.directives.supplement_of.or(self.import.retry_of);
         let Opened { archive, layout, head, watched, identity } = opened;
         let (feed, problems) = self.check(archive, layout, &head, &target, is_supplement).await?;
+        if let Some(from) = from.as_ref().filter(|from| from.stage > Stage::Problems) {
+            // What was found before the event was chosen is not found again.
+            self.facts.problem_counts.clone_from(&from.problem_counts);
+        }
         self.services.signals.reach(FailPoint::Checked)?;
         let mut context = Context {
             database: &self.services.database,
