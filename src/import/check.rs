@@ -404,6 +404,10 @@ impl Check<'_> {
             let references: &[Ref] = match value {
                 FieldValue::Reference(reference) => std::slice::from_ref(reference),
                 FieldValue::References(references) => references,
+                FieldValue::Cleared if target == Dataset::Sessions => {
+                    self.links.speaker_clears(record.source_id.as_deref())?;
+                    continue;
+                }
                 _ => continue,
             };
             if let Some((_, _, builder)) = self.references.get_mut(&target) {

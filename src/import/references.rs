@@ -532,6 +532,11 @@ impl LinksBuilder {
         sessions.iter().try_for_each(|session| self.of_speakers.push(link(session, ordinal)))
     }
 
+    /// A speaker's own word that it has no sessions.
+    pub(crate) fn speaker_clears(&mut self, id: Option<&str>) -> io::Result<()> {
+        id.map_or(Ok(()), |id| self.stating_speakers.push(digest_of(id)))
+    }
+
     /// A session's own list of speakers; speakers are read before sessions.
     pub(crate) fn session_states(&mut self, ordinal: u64, speakers: &[Ref]) -> io::Result<()> {
         self.sessions_state = true;

@@ -336,7 +336,8 @@ impl Writer<'_> {
             }
             return Ok(changed);
         }
-        let session_states = record.references.iter().any(|(field, _, _)| is_list(field));
+        let session_states = (self.dataset.fields().iter().zip(&record.values))
+            .any(|(field, value)| is_list(field) && *value != FieldValue::Absent);
         let links = &self.feed.checked.links;
         let mut changed = false;
         for (speaker, source_id) in &linked {
