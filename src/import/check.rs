@@ -1,5 +1,6 @@
 //! The first pass: every byte is read, every record checked, and nothing is written to the database.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::Path;
@@ -467,7 +468,8 @@ impl Check<'_> {
         for (target, (from, field, builder)) in std::mem::take(&mut self.references) {
             let file = self.file_name(from);
             let has_file = self.files.get(&target).is_some_and(|state| *state != FileState::Absent);
-            let rebuild = may_rebuild(target, has_file) && !self.input.is_supplement;
+            let is_supplement = self.input.is_supplement;
+            let rebuild = may_rebuild(target, has_file) && (!is_supplement || may_rebuild(target, true));
             let Some(of_target) = definitions.get_mut(&target) else { continue };
             let mut dangling = Vec::new();
             let problems = &mut self.problems;
@@ -480,16 +482,29 @@ impl Check<'_> {
                 }
                 Ok(())
             };
-            let mut failed = None;
+            let failed = RefCell::new(None);
+            // What a supplement does not bring is in the database, unless only the rejected records spoke of it.
+            let rebuild = |id: &str| {
+                if !rebuild || !is_supplement {
+                    return Ok(rebuild);
+                }
+                Ok(match known(target, vec![id.to_owned()]) {
+                    Ok(there) => !there.contains(id),
+                    Err(error) => {
+                        failed.replace(Some(error));
+                        false
+                    }
+                })
+            };
             let found = builder.finish(self.input.scratch, target, of_target, rebuild, |text, count| {
                 dangling.push((text.id, count));
-                if dangling.len() >= KNOWN_AT_ONCE && failed.is_none() {
-                    failed = say(&mut dangling).err();
+                if dangling.len() >= KNOWN_AT_ONCE && failed.borrow().is_none() {
+                    failed.replace(say(&mut dangling).err());
                 }
                 Ok(())
             })?;
             say(&mut dangling)?;
-            if let Some(error) = failed {
+            if let Some(error) = failed.into_inner() {
                 return Err(error);
             }
             if found.mismatches > 0 {
