@@ -83,6 +83,10 @@ pub(super) async fn load(
     from: Option<Checkpoint>,
 ) -> Result<Checkpoint, RunError> {
     let mut checkpoint = from.unwrap_or_else(|| begin(feed, target));
+    if checkpoint.event.is_none() {
+        // Interrupted before its event was made; another import may have made it since.
+        checkpoint.event = place_of(target);
+    }
     let mut event =
         EventState { was_there: checkpoint.event.as_ref().is_some_and(|event| !event.created), has_unresolved: false };
     if let Some(place) = checkpoint.event.as_ref().filter(|_| event.was_there) {
@@ -123,16 +127,19 @@ pub(super) async fn load_only_problems(
     Ok(())
 }
 
-fn begin(feed: &Feed, target: &Target) -> Checkpoint {
-    let event = match target {
+fn place_of(target: &Target) -> Option<EventPlace> {
+    match target {
         Target::New { .. } => None,
         Target::Existing(event) => Some(EventPlace { id: event.id, created: false }),
-    };
+    }
+}
+
+fn begin(feed: &Feed, target: &Target) -> Checkpoint {
     Checkpoint {
         version: CHECKPOINT_VERSION,
         stage: Stage::Problems,
         next: 0,
-        event,
+        event: place_of(target),
         datasets: feed.checked.counts.clone(),
         links: LinkCounts::default(),
         problem_counts: feed.checked.problems.counts(),

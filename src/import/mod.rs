@@ -185,10 +185,16 @@ pub async fn run(
     on_progress: OnProgress,
 ) -> RunEnd {
     let mut run = Run { services, import, turn, stop, on_progress, mode: Mode::Real, facts: Facts::default() };
+    let mut from = run.checkpoint();
     for _ in 0..REPLANS {
-        match run.once().await {
+        let end = match from {
+            Ok(from) => run.once(from).await,
+            Err(error) => Err(error),
+        };
+        match end {
             Ok(report) => return RunEnd::Outcome(Box::new(report)),
-            Err(RunError::Replan) => {}
+            // Problem rows may have been written by now.
+            Err(RunError::Replan) => from = run.latest_checkpoint().await,
             Err(error) => return run.end_of(error).await,
         }
     }
@@ -335,9 +341,8 @@ fn is_same_content(one: &FileIdentity, other: &FileIdentity) -> bool {
 
 impl Run<'_> {
     /// One go at the whole way.
-    async fn once(&mut self) -> Result<Report, RunError> {
+    async fn once(&mut self, from: Option<Checkpoint>) -> Result<Report, RunError> {
         self.facts = Facts::default();
-        let from = self.checkpoint()?;
         if self.import.cancel_requested && from.is_none() {
             return Err(RunError::Cancelled(Box::default()));
         }
