@@ -399,7 +399,7 @@ fn read_reference(raw: &str) -> Result<Option<Ref>, Bad> {
 
 fn read_references(raw: &str) -> Result<FieldValue, Bad> {
     match value::shape(raw) {
-        Shape::Null => Ok(FieldValue::Absent),
+        Shape::Null => Ok(FieldValue::Cleared),
         Shape::List => {
             let items: Vec<&RawValue> = serde_json::from_str(raw).map_err(|_| Bad::Type)?;
             let mut found: Vec<Ref> = Vec::with_capacity(items.len());

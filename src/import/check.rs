@@ -1,5 +1,6 @@
 //! The first pass: every byte is read, every record checked, and nothing is written to the database.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::Path;
@@ -106,6 +107,7 @@ pub(crate) fn check(input: &CheckInput<'_>) -> Result<Checked, CheckError> {
         forms: Vec::new(),
         links: LinksBuilder::new(input.scratch),
         references: BTreeMap::new(),
+        event_states_links: false,
     };
     check.read_other_entries()?;
     let mut definitions = BTreeMap::new();
@@ -141,6 +143,7 @@ struct Check<'a> {
     forms: Vec<FormField>,
     links: LinksBuilder,
     references: BTreeMap<Dataset, (Dataset, &'static Field, ReferencesBuilder)>,
+    event_states_links: bool,
 }
 
 /// A field that the event's own form requires.
@@ -235,11 +238,12 @@ impl Check<'_> {
         Ok(definitions)
     }
 
-    /// Social links stand in the event, other records in a file of their own.
+    /// Social links stand in the event where it speaks of them, other records in a file of their own.
     fn has_own_records(&self, dataset: Dataset) -> bool {
-        let files = &self.input.layout.files;
-        files.contains_key(&dataset)
-            || (dataset == Dataset::SocialLinks && self.files.get(&Dataset::Event) == Some(&FileState::Whole))
+        self.input.layout.files.contains_key(&dataset)
+            || (dataset == Dataset::SocialLinks
+                && self.event_states_links
+                && self.files.get(&Dataset::Event) == Some(&FileState::Whole))
     }
 
     fn file_name(&self, dataset: Dataset) -> String {
@@ -268,7 +272,10 @@ impl Check<'_> {
         builder: &mut DefinitionsBuilder,
         positions: &mut Positions,
     ) -> Result<(), CheckError> {
-        let Item { ordinal, position, outcome, .. } = item;
+        let Item { ordinal, position, outcome, raw } = item;
+        if dataset == Dataset::Event {
+            self.event_states_links = raw.is_some_and(states_links);
+        }
         positions.push(ordinal, position);
         let counts = self.counts.entry(dataset).or_default();
         counts.read += 1;
@@ -398,6 +405,10 @@ impl Check<'_> {
             let references: &[Ref] = match value {
                 FieldValue::Reference(reference) => std::slice::from_ref(reference),
                 FieldValue::References(references) => references,
+                FieldValue::Cleared if target == Dataset::Sessions => {
+                    self.links.speaker_clears(record.source_id.as_deref())?;
+                    continue;
+                }
                 _ => continue,
             };
             if let Some((_, _, builder)) = self.references.get_mut(&target) {
@@ -457,7 +468,8 @@ impl Check<'_> {
         for (target, (from, field, builder)) in std::mem::take(&mut self.references) {
             let file = self.file_name(from);
             let has_file = self.files.get(&target).is_some_and(|state| *state != FileState::Absent);
-            let rebuild = may_rebuild(target, has_file) && !self.input.is_supplement;
+            let is_supplement = self.input.is_supplement;
+            let rebuild = may_rebuild(target, has_file) && (!is_supplement || may_rebuild(target, true));
             let Some(of_target) = definitions.get_mut(&target) else { continue };
             let mut dangling = Vec::new();
             let problems = &mut self.problems;
@@ -470,16 +482,29 @@ impl Check<'_> {
                 }
                 Ok(())
             };
-            let mut failed = None;
+            let failed = RefCell::new(None);
+            // What a supplement does not bring is in the database, unless only the rejected records spoke of it.
+            let rebuild = |id: &str| {
+                if !rebuild || !is_supplement {
+                    return Ok(rebuild);
+                }
+                Ok(match known(target, vec![id.to_owned()]) {
+                    Ok(there) => !there.contains(id),
+                    Err(error) => {
+                        failed.replace(Some(error));
+                        false
+                    }
+                })
+            };
             let found = builder.finish(self.input.scratch, target, of_target, rebuild, |text, count| {
                 dangling.push((text.id, count));
-                if dangling.len() >= KNOWN_AT_ONCE && failed.is_none() {
-                    failed = say(&mut dangling).err();
+                if dangling.len() >= KNOWN_AT_ONCE && failed.borrow().is_none() {
+                    failed.replace(say(&mut dangling).err());
                 }
                 Ok(())
             })?;
             say(&mut dangling)?;
-            if let Some(error) = failed {
+            if let Some(error) = failed.into_inner() {
                 return Err(error);
             }
             if found.mismatches > 0 {
@@ -586,6 +611,12 @@ impl Check<'_> {
             );
         }
     }
+}
+
+/// Whether an event has a word about its social links.
+fn states_links(event: &[u8]) -> bool {
+    let event = std::str::from_utf8(event).ok().and_then(|text| RawRecord::parse(text).ok());
+    event.is_some_and(|event| event.get("social_links").is_some())
 }
 
 fn dangling_reference(from: Dataset, field: &Field, target: Dataset, id: &str, count: u64) -> Problem {

@@ -37,6 +37,9 @@ pub struct Checkpoint {
     /// Whether the event is being taken back: whatever becomes of the job, the rest of it goes first.
     #[serde(default)]
     pub taking_back: bool,
+    /// Problems of each code, as the check found them whose problem rows are written.
+    #[serde(default)]
+    pub problem_counts: BTreeMap<Code, u64>,
 }
 
 impl Checkpoint {
@@ -95,6 +98,10 @@ pub(super) async fn load(
     from: Option<Checkpoint>,
 ) -> Result<Checkpoint, RunError> {
     let mut checkpoint = from.unwrap_or_else(|| begin(feed, target));
+    if checkpoint.event.is_none() {
+        // Interrupted before its event was made; another import may have made it since.
+        checkpoint.event = place_of(target);
+    }
     let mut event =
         EventState { was_there: checkpoint.event.as_ref().is_some_and(|event| !event.created), has_unresolved: false };
     if let Some(place) = checkpoint.event.as_ref().filter(|_| event.was_there) {
@@ -122,17 +129,21 @@ pub(super) async fn load(
     }
 }
 
-fn begin(feed: &Feed, target: &Target) -> Checkpoint {
-    let event = match target {
+fn place_of(target: &Target) -> Option<EventPlace> {
+    match target {
         Target::New { .. } => None,
         Target::Existing(event) => Some(EventPlace { id: event.id, created: false }),
-    };
+    }
+}
+
+fn begin(feed: &Feed, target: &Target) -> Checkpoint {
     Checkpoint {
         version: CHECKPOINT_VERSION,
         stage: Stage::Problems,
         next: 0,
-        event,
+        event: place_of(target),
         datasets: feed.checked.counts.clone(),
+        problem_counts: feed.checked.problems.counts(),
         ..Checkpoint::default()
     }
 }

@@ -51,6 +51,7 @@ pub use dry::{Plan, PlanError, PlannedEvent, plan};
 use feed::{ChunkSize, Feed};
 use head::Head;
 pub use load::Checkpoint;
+use load::Stage;
 use plan::Target;
 
 use source::{Layout, ReadError};
@@ -185,10 +186,16 @@ pub async fn run(
     on_progress: OnProgress,
 ) -> RunEnd {
     let mut run = Run { services, import, turn, stop, on_progress, mode: Mode::Real, facts: Facts::default() };
+    let mut from = run.checkpoint();
     for _ in 0..REPLANS {
-        match run.once().await {
+        let end = match from {
+            Ok(from) => run.once(from).await,
+            Err(error) => Err(error),
+        };
+        match end {
             Ok(report) => return RunEnd::Outcome(Box::new(report)),
-            Err(RunError::Replan) => {}
+            // Problem rows may have been written by now.
+            Err(RunError::Replan) => from = run.latest_checkpoint().await,
             Err(error) => return run.end_of(error).await,
         }
     }
@@ -348,9 +355,9 @@ fn is_same_content(one: &FileIdentity, other: &FileIdentity) -> bool {
 
 impl Run<'_> {
     /// One go at the whole way.
-    async fn once(&mut self) -> Result<Report, RunError> {
+    async fn once(&mut self, from: Option<Checkpoint>) -> Result<Report, RunError> {
         self.facts = Facts::default();
-        let mut from = self.checkpoint()?.filter(|from| !from.is_fresh());
+        let mut from = from.filter(|from| !from.is_fresh());
         if let Some(event) = from.as_ref().filter(|from| from.taking_back).and_then(|from| from.event.clone()) {
             load::take_back(self.services, &self.import.lease, &event).await?;
             from = None;
@@ -371,6 +378,10 @@ impl Run<'_> {
         self.facts.related_job = opened.head.directives.supplement_of.or(self.import.retry_of);
         let Opened { archive, layout, head, watched, identity } = opened;
         let (feed, problems) = self.check(archive, layout, &head, &target, is_supplement).await?;
+        if let Some(from) = from.as_ref().filter(|from| from.stage > Stage::Problems) {
+            // What was found before the event was chosen is not found again.
+            self.facts.problem_counts.clone_from(&from.problem_counts);
+        }
         self.services.signals.reach(FailPoint::Checked)?;
         let mut context = Context {
             database: &self.services.database,

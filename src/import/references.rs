@@ -356,14 +356,14 @@ impl ReferencesBuilder {
 
     /// Compares the references with the records they mean.
     ///
-    /// `rebuild` says whether the target's records may be made from nested objects here; `dangling` is told of each id
-    /// that leads nowhere, with the number of references.
+    /// `may_rebuild` says whether the target's record with this id may be made from nested objects here; `dangling` is
+    /// told of each id that leads nowhere, with the number of references.
     pub(crate) fn finish(
         mut self,
         folder: &Path,
         target: Dataset,
         definitions: &mut Definitions,
-        rebuild: bool,
+        mut may_rebuild: impl FnMut(&str) -> io::Result<bool>,
         mut dangling: impl FnMut(ReferenceText, u64) -> io::Result<()>,
     ) -> io::Result<Resolved> {
         self.spill()?;
@@ -386,7 +386,10 @@ impl ReferencesBuilder {
                 Vec::new()
             };
             if !defined_here.is_empty() {
-                let has = |name: &[u8]| defined_here.iter().any(|definition| definition[25..33] == *name);
+                // A record that says no name itself is not named otherwise.
+                let has = |name: &[u8]| {
+                    defined_here.iter().any(|definition| definition[25..33] == *name || definition[25..33] == [0; 8])
+                };
                 mismatches += group
                     .iter()
                     .filter(|named| named.record[16..24] != [0; 8] && !has(&named.record[16..24]))
@@ -396,6 +399,8 @@ impl ReferencesBuilder {
             }
             group.sort_by_key(|named| named.first);
             let mut number = 1;
+            let has_name = group.iter().any(|named| named.record[16..24] != [0; 8]);
+            let rebuild = has_name && may_rebuild(&reference_text(&self.texts, number_at(&group[0].record, 40))?.id)?;
             for named in group.iter().filter(|named| rebuild && named.record[16..24] != [0; 8]) {
                 let mut record = [0; 24];
                 record[..8].copy_from_slice(&named.first.to_be_bytes());
@@ -527,6 +532,11 @@ impl LinksBuilder {
             self.stating_speakers.push(digest_of(id))?;
         }
         sessions.iter().try_for_each(|session| self.of_speakers.push(link(session, ordinal)))
+    }
+
+    /// A speaker's own word that it has no sessions.
+    pub(crate) fn speaker_clears(&mut self, id: Option<&str>) -> io::Result<()> {
+        id.map_or(Ok(()), |id| self.stating_speakers.push(digest_of(id)))
     }
 
     /// A session's own list of speakers; speakers are read before sessions.

@@ -210,7 +210,9 @@ impl Writer<'_> {
             let speakers = self.speakers_of(&record);
             self.count_links(&record, speakers.len() as u64);
             links.extend(speakers.iter().map(|speaker| (id, *speaker)));
-            links.extend(self.sessions_elsewhere(&record).into_iter().map(|session| (session, id)));
+            let elsewhere = self.sessions_elsewhere(&record);
+            self.written.links.session_speakers += elsewhere.len() as u64;
+            links.extend(elsewhere.into_iter().map(|session| (session, id)));
             files.extend(media_rows(self.dataset, id, &record));
             created.push((record.source_id.clone(), id));
             rows.push(self.row(id, record));
@@ -327,12 +329,15 @@ impl Writer<'_> {
     ) -> Result<bool, DbError> {
         if self.dataset != Dataset::Sessions {
             let mut changed = false;
-            for session in self.sessions_elsewhere(record) {
+            let elsewhere = self.sessions_elsewhere(record);
+            self.written.links.session_speakers += elsewhere.len() as u64;
+            for session in elsewhere {
                 changed |= records::link_once(self.tx, session, id).await?;
             }
             return Ok(changed);
         }
-        let session_states = record.references.iter().any(|(field, _, _)| is_list(field));
+        let session_states = (self.dataset.fields().iter().zip(&record.values))
+            .any(|(field, value)| is_list(field) && *value != FieldValue::Absent);
         let links = &self.feed.checked.links;
         let mut changed = false;
         for (speaker, source_id) in &linked {

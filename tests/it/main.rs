@@ -3,9 +3,10 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed step fails the test")]
 
 mod architecture;
+mod bad_input;
 mod cli;
-mod dirt;
 mod daemon;
+mod dirt;
 mod example_archive;
 mod fixtures;
 mod inbox;

@@ -420,6 +420,13 @@ async fn where_id_and_name_disagree_the_id_wins_and_it_is_told_once_per_field() 
 }
 
 #[tokio::test]
+async fn a_record_without_a_name_is_not_named_otherwise() {
+    let (_, imported) = import(Archive::dash().set("tracks", "/0/name", json!(null)).set("sessions", "/1/title", "")).await;
+    assert_eq!(imported.state(), JobState::Partial);
+    assert_eq!(mismatches(&imported), [""; 0], "{:?}", imported.problems);
+}
+
+#[tokio::test]
 async fn one_side_alone_is_no_disagreement() {
     let without = |file: &'static str, key: &'static str| {
         Archive::dash().edit(file, move |records| {

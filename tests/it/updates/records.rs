@@ -44,7 +44,7 @@ on_both_databases! {
         let imported = ferry
             .import(
                 Archive::dash()
-                    .set("sessions", "/1/title", "Reading the tides")
+                    .set("sessions", "/1/subtitle", "With a rod")
                     .set("speakers", "/0/mobile", "555")
                     .push("sessions", json!({"id": 5, "title": "New", "track": {"id": 1, "name": "Ropes"}}))
                     .zip(),
@@ -125,10 +125,20 @@ on_both_databases! {
     async fn a_record_without_a_word_about_what_is_required_keeps_it(database: TestDatabase) {
         let ferry = Ferry::on(database);
         ferry.import(Archive::dash().zip()).await.assert_clean();
-        let imported = ferry.import(Archive::dash().file("tracks", json!([{"id": 1, "color": "#ffffff"}, {"id": 2}])).zip()).await;
+        let imported = ferry
+            .import(
+                Archive::dash()
+                    .set("tracks", "/0/color", "#ffffff")
+                    .remove("tracks", "/0/name")
+                    .file("session_types", json!([{"id": 1}, {"id": 2}]))
+                    .zip(),
+            )
+            .await;
         imported.assert_clean();
         assert_eq!(counts(&imported, "tracks"), [0, 1, 1, 0]);
+        assert_eq!(counts(&imported, "session_types"), [0, 0, 2, 0]);
         assert_eq!(ferry.rows("source_id, name, color", "tracks").await, ["1|Ropes|#ffffff", "2|Tides|#aa5500"]);
+        assert_eq!(ferry.rows("name", "session_types").await, ["Talk", "Workshop"]);
     }
 
     async fn what_is_gone_from_a_whole_file_is_marked_and_comes_back(database: TestDatabase) {
@@ -143,7 +153,6 @@ on_both_databases! {
         assert_eq!(counts(&imported, "sessions"), [0, 0, 2, 2]);
         assert_eq!(ferry.rows("source_id, title", "sessions WHERE gone_at IS NOT NULL").await, ["3|Splicing", "4|Closing"]);
         assert_eq!(touched(&ferry, "sessions", &before).await, ["3", "4"]);
-        assert_eq!(counts(&imported, "speakers"), [0, 1, 2, 0]);
 
         // Marked once: the same archive again does not touch them.
         let marked = ferry.written("sessions").await;
@@ -167,6 +176,7 @@ on_both_databases! {
             Archive::flat().file("sponsors", json!({"sponsors": []})),
             // One of these may be the second sponsor.
             Archive::flat().remove("sponsors", "/1").push("sponsors", json!({"name": "Lantern Works"})),
+            Archive::flat().remove("sponsors", "/1").push("sponsors", json!("Lantern Works")),
         ] {
             let imported = ferry.import(archive.zip()).await;
             assert_eq!(imported.dataset("sponsors").gone, 0);
@@ -176,6 +186,23 @@ on_both_databases! {
         assert_eq!(imported.dataset("sponsors").gone, 2);
         assert_eq!(ferry.count("sponsors WHERE gone_at IS NULL").await, 0);
         assert_eq!(ferry.count("sponsors").await, 2, "never deleted");
+    }
+
+    async fn social_links_are_gone_only_where_the_archive_speaks_of_them(database: TestDatabase) {
+        let ferry = Ferry::on(database);
+        ferry.import(Archive::dash().zip()).await.assert_clean();
+        // The current server's archives have no word about them.
+        for archive in [Archive::dash().remove("event", "/social-links"), Archive::flat().without("social_links")] {
+            let imported = ferry.import(archive.zip()).await;
+            imported.assert_clean();
+            assert_eq!(counts(&imported, "social_links"), [0, 0, 0, 0]);
+            assert_eq!(ferry.count("social_links WHERE gone_at IS NULL").await, 2);
+        }
+        let imported = ferry.import(Archive::dash().remove("event", "/social-links/1").zip()).await;
+        assert_eq!(counts(&imported, "social_links"), [0, 0, 1, 1]);
+        let imported = ferry.import(Archive::dash().set("event", "/social-links", json!(null)).zip()).await;
+        assert_eq!(imported.dataset("social_links").gone, 1);
+        assert_eq!(ferry.count("social_links WHERE gone_at IS NULL").await, 0);
     }
 
     async fn a_rejected_record_keeps_its_old_version(database: TestDatabase) {
@@ -255,9 +282,9 @@ on_both_databases! {
 #[tokio::test]
 async fn a_way_there_and_back_ends_where_it_began() {
     let ferry = Ferry::on_sqlite().await;
-    let a = Archive::dash();
+    let a = Archive::dash().set("sessions", "/0/subtitle", json!(null));
     let b = Archive::dash()
-        .set("sessions", "/0/title", "B")
+        .set("sessions", "/0/subtitle", "B")
         .set("sessions", "/1/track", json!({"id": 1, "name": "Ropes"}))
         .set("sessions", "/2/speakers", json!([{"id": 1, "name": "Tova Lind"}]))
         .set("speakers", "/2/sessions", json!([]))
@@ -268,6 +295,7 @@ async fn a_way_there_and_back_ends_where_it_began() {
         .without_media("images/speakers/Tova_Lind_1.png");
     let said = async || {
         let mut said = ferry.rows("source_id, title, track_id, content_hash", "sessions").await;
+        said.extend(ferry.rows("source_id, subtitle", "sessions WHERE coalesce(subtitle, '') <> ''").await);
         said.extend(ferry.rows("session_id, speaker_id", "session_speakers").await);
         said.extend(ferry.rows("source_id, photo_url, content_hash", "speakers").await);
         said.extend(ferry.rows("dataset, record_id, field, path, state, sha256", "media").await);

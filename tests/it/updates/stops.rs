@@ -107,28 +107,144 @@ async fn stop_and_go_on(
     }
 }
 
-on_both_databases! {
-    async fn an_import_that_was_interrupted_anywhere_ends_like_any_other(database: TestDatabase) {
-        drop(database);
-        let (after_first, after_second, first, second) = undisturbed().await;
-        assert_eq!(first.state(), JobState::Partial);
-        for point in [FailPoint::Checked, FailPoint::ChunkBeforeCommit, FailPoint::ChunkAfterCommit, FailPoint::MediaBeforeRow] {
-            let mut visit = 0;
-            loop {
-                visit += 1;
-                let mut ferry = Ferry::on_sqlite().await;
-                ferry.chunk_records = 1;
-                let injection = if visit % 2 == 0 { Injection::Die } else { Injection::Fail };
-                let Some(resumed) = stop_and_go_on(&mut ferry, &rich(), point, visit, injection).await else { break };
-                assert_eq!(outcome(&resumed.report), outcome(&first.report), "{point:?} {visit}");
-                assert_eq!(resumed.problems, first.problems, "{point:?} {visit}");
-                assert!(said(&ferry).await == after_first, "{point:?} {visit}");
-                let Some(resumed) = stop_and_go_on(&mut ferry, &richer(), point, visit, injection).await else { continue };
-                assert_eq!(outcome(&resumed.report), outcome(&second.report), "update, {point:?} {visit}");
-                assert!(said(&ferry).await == after_second, "update, {point:?} {visit}");
-            }
-            assert!(visit > 1, "{point:?} was never reached");
+#[tokio::test]
+async fn an_import_that_was_interrupted_anywhere_ends_like_any_other() {
+    let (after_first, after_second, first, second) = undisturbed().await;
+    assert_eq!(first.state(), JobState::Partial);
+    for point in
+        [FailPoint::Checked, FailPoint::ChunkBeforeCommit, FailPoint::ChunkAfterCommit, FailPoint::MediaBeforeRow]
+    {
+        let mut visit = 0;
+        loop {
+            visit += 1;
+            let mut ferry = Ferry::on_sqlite().await;
+            ferry.chunk_records = 1;
+            let injection = if visit % 2 == 0 { Injection::Die } else { Injection::Fail };
+            let Some(resumed) = stop_and_go_on(&mut ferry, &rich(), point, visit, injection).await else { break };
+            assert_eq!(outcome(&resumed.report), outcome(&first.report), "{point:?} {visit}");
+            assert_eq!(resumed.problems, first.problems, "{point:?} {visit}");
+            assert!(said(&ferry).await == after_first, "{point:?} {visit}");
+            let Some(resumed) = stop_and_go_on(&mut ferry, &richer(), point, visit, injection).await else { continue };
+            assert_eq!(outcome(&resumed.report), outcome(&second.report), "update, {point:?} {visit}");
+            assert_eq!(resumed.problems, second.problems, "update, {point:?} {visit}");
+            assert!(said(&ferry).await == after_second, "update, {point:?} {visit}");
         }
+        assert!(visit > 1, "{point:?} was never reached");
+    }
+}
+
+on_both_databases! {
+    async fn what_was_said_before_an_interruption_is_said_after_it(database: TestDatabase) {
+        let mut ferry = Ferry::on(database);
+        ferry.chunk_records = 1;
+        ferry.import(Archive::dash().zip()).await.assert_clean();
+        let other = Archive::dash()
+            .set("event", "/name", "Harbour Nights")
+            .set("event", "/starts-at", "2019-06-04T09:00:00+03:00")
+            .set("event", "/ends-at", json!(null));
+        let running = stop_after(&mut ferry, &other, 9).await;
+        let RunEnd::Outcome(report) = ferry.run(&running).await else { panic!("no outcome") };
+        let imported = ferry.end(&running, *report).await;
+        assert_eq!(imported.state(), JobState::Succeeded);
+        assert_eq!(imported.codes(), [("EVENT_ID_REUSED", 1)].into());
+        assert!(imported.report.event.unwrap().created);
+        assert_eq!(ferry.count("events").await, 2);
+    }
+
+    async fn a_soft_stop_ends_at_the_next_chunk_and_the_job_goes_on(database: TestDatabase) {
+        let mut ferry = Ferry::on(database);
+        ferry.chunk_records = 1;
+        let running = stop_after(&mut ferry, &Archive::dash(), 5).await;
+        let before = ferry.snapshot().await.len();
+        let stop = CancellationToken::new();
+        stop.cancel();
+        assert!(matches!(ferry.run_until(&running, &stop).await, RunEnd::Interrupted));
+        assert!(ferry.snapshot().await.len() <= before + 2, "no more than the chunk that was begun");
+        let running = ferry.resume(running).await;
+        let RunEnd::Outcome(report) = ferry.run(&running).await else { panic!("no outcome") };
+        let imported = ferry.end(&running, *report).await;
+        imported.assert_clean();
+        assert_eq!(imported.dataset("sessions").created, 4);
+    }
+
+    async fn a_cancelled_import_takes_its_event_back(database: TestDatabase) {
+        let mut ferry = Ferry::on(database);
+        ferry.chunk_records = 1;
+        ferry.import(Archive::dash().set("event", "/id", 1).set("event", "/identifier", "first").zip()).await.assert_clean();
+        let before = ferry.snapshot().await;
+        for chunk in [1, 4, 12, 20] {
+            let running = stop_after(&mut ferry, &rich(), chunk).await;
+            let now = ferry.clock.now();
+            let asked = jobs::cancel(&ferry.database, running.lease.job, now).await.unwrap();
+            assert_eq!(asked, Cancellation::Requested);
+            let imported = outcome_of(&ferry, running).await;
+            assert_eq!(imported.state(), JobState::Cancelled, "after chunk {chunk}");
+            assert!(imported.report.event.is_none());
+            assert_eq!(ferry.snapshot().await, before, "after chunk {chunk}");
+        }
+        // It leaves no hash.
+        let imported = ferry.import(rich().zip()).await;
+        assert_eq!(imported.state(), JobState::Partial);
+    }
+
+    async fn a_cancelled_update_stops_where_it_is_and_says_where(database: TestDatabase) {
+        let mut ferry = Ferry::on(database);
+        let event = ferry.import(Archive::dash().zip()).await.event();
+        let changed = Archive::dash()
+            .set("event", "/description", "Changed")
+            .set("microlocations", "/0/name", "Changed")
+            .set("sessions", "/0/title", "Changed")
+            .set("sessions", "/3/title", "Changed");
+        // Event, links, forms, rooms: each is a chunk of its own.
+        let running = stop_after(&mut ferry, &changed, 4).await;
+        let now = ferry.clock.now();
+        assert_eq!(jobs::cancel(&ferry.database, running.lease.job, now).await.unwrap(), Cancellation::Requested);
+        let imported = outcome_of(&ferry, running).await;
+        assert_eq!(imported.state(), JobState::Cancelled);
+        assert_eq!(imported.event(), event);
+        assert_eq!(ferry.rows("description", "events").await, ["Changed"]);
+        assert_eq!(ferry.rows("name", "microlocations WHERE source_id = '1'").await, ["Changed"]);
+        assert_eq!(ferry.count("sessions WHERE title = 'Changed'").await, 0);
+        assert_eq!(imported.dataset("event").updated, 1);
+        assert_eq!(imported.dataset("microlocations").updated, 1);
+        assert_eq!(imported.dataset("sessions").updated, 0);
+        assert!(imported.report.summary.contains("microlocations"), "{}", imported.report.summary);
+    }
+
+    async fn a_job_that_was_cancelled_before_it_began_does_nothing(database: TestDatabase) {
+        let ferry = Ferry::on(database);
+        let running = ferry.start("harbour.zip", Archive::dash().zip()).await;
+        let now = ferry.clock.now();
+        assert_eq!(jobs::cancel(&ferry.database, running.lease.job, now).await.unwrap(), Cancellation::Requested);
+        let imported = outcome_of(&ferry, running).await;
+        assert_eq!(imported.state(), JobState::Cancelled);
+        ferry.assert_no_records().await;
+        ferry.import(Archive::dash().zip()).await.assert_clean();
+    }
+
+    async fn another_import_into_the_same_event_waits(database: TestDatabase) {
+        let mut ferry = Ferry::on(database);
+        let first = stop_after(&mut ferry, &Archive::dash(), 3).await;
+        let changed = Archive::dash().set("event", "/name", "Harbour Nights").set("event", "/id", 99);
+        let second = ferry.start("second.zip", changed.zip()).await;
+        assert!(matches!(ferry.run(&second).await, RunEnd::BlockedOn(job) if job == first.lease.job));
+        let RunEnd::Outcome(report) = ferry.run(&first).await else { panic!("no outcome") };
+        assert!(matches!(ferry.run(&second).await, RunEnd::BlockedOn(job) if job == first.lease.job));
+        ferry.end(&first, *report).await.assert_clean();
+        let RunEnd::Outcome(report) = ferry.run(&second).await else { panic!("no outcome") };
+        let imported = ferry.end(&second, *report).await;
+        imported.assert_clean();
+        assert!(!imported.report.event.unwrap().created);
+        assert_eq!(ferry.count("events").await, 1);
+    }
+}
+
+/// Runs a job to its outcome, as it is claimed next.
+async fn outcome_of(ferry: &Ferry, running: Running) -> Imported {
+    let running = ferry.resume(running).await;
+    match ferry.run(&running).await {
+        RunEnd::Outcome(report) => ferry.end(&running, *report).await,
+        other => panic!("no outcome but {other:?}"),
     }
 }
 
