@@ -70,6 +70,7 @@ impl Clock {
     }
 
     /// Waits for `duration`; on a manual clock until it has been advanced by that much.
+    #[expect(clippy::disallowed_methods, reason = "the one place that waits for time to pass")]
     pub async fn sleep(&self, duration: Duration) {
         match &self.source {
             Source::System { .. } => tokio::time::sleep(duration).await,

@@ -2,6 +2,7 @@
 //!
 //! A statement is an [`Sql`] constant with `$1` placeholders that serves both; arguments are [`Arg`]s, rows are
 //! [`Row`]s. Writes happen in a [`Tx`], which on SQLite is `BEGIN IMMEDIATE` on the one writing connection.
+#![expect(clippy::disallowed_methods, reason = "the one place that hands SQL to the library")]
 
 mod bulk;
 mod error;

@@ -146,7 +146,7 @@ impl DefinitionsBuilder {
                 self.decisions.push(decision(ordinal, RENAMED, next))?;
                 fresh.push(digest_of(&fresh_id(&twin.id, next)))?;
                 if earlier.iter().all(|other| other[25..33] != definition[25..33]) {
-                    aliases.push(alias(*definition, next))?;
+                    aliases.push(alias(definition, next))?;
                 }
                 next += 1;
             }

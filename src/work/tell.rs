@@ -30,7 +30,7 @@ pub(super) fn of_job(worker: &Worker, import: &Import, report: &Report, folder: 
     let errors = results.join(outbox::ERRORS_FILE);
     let (errors_csv, attachment) = match std::fs::metadata(&errors) {
         Ok(_) if report.problem_counts.is_empty() => (ErrorsCsv::Absent, None),
-        Ok(file) if file.len() <= ATTACHMENT_BYTES as u64 => {
+        Ok(file) if file.len() <= ATTACHMENT_BYTES => {
             (ErrorsCsv::Attached, Some(format!("{folder}/{}", outbox::ERRORS_FILE)))
         }
         Ok(file) => (ErrorsCsv::TooLarge(file.len()), None),
@@ -159,7 +159,7 @@ fn admin_rows(
         &trouble.subject_key,
         trouble.job,
         None,
-        recipient,
+        recipient.as_deref(),
         rendered,
         &trouble.what,
     )
@@ -187,7 +187,7 @@ pub async fn tell_incomplete(
         subject_key,
         None,
         Some(account),
-        recipient,
+        recipient.as_deref(),
         rendered,
         &body,
     );
@@ -205,7 +205,7 @@ fn rows(
     subject_key: &str,
     job: Option<JobId>,
     account: Option<&str>,
-    recipient: Option<String>,
+    recipient: Option<&str>,
     rendered: Rendered,
     body: &str,
 ) -> (NewMail, NewNotification) {
@@ -226,7 +226,7 @@ fn rows(
         kind,
         job,
         account,
-        recipient: recipient.as_deref(),
+        recipient,
         switched_on: is_on(&settings.mail, kind),
         domain: domain_of(&settings.mail),
         attachment: None,

@@ -9,8 +9,13 @@ use std::path::{Path, PathBuf};
 use proc_macro2::{Delimiter, Group, Ident, TokenStream, TokenTree};
 
 /// Libraries that one place owns, and the modules or files where they may be named.
-const LIBRARIES: [(&str, &[&str]); 5] =
-    [("sqlx", &["db"]), ("zip", &["archive"]), ("notify", &["inbox"]), ("lettre", &["mail", "config"]), ("flate2", &["archive"])];
+const LIBRARIES: [(&str, &[&str]); 5] = [
+    ("sqlx", &["db"]),
+    ("zip", &["archive"]),
+    ("notify", &["inbox"]),
+    ("lettre", &["mail", "config"]),
+    ("flate2", &["archive"]),
+];
 
 /// Where SQL may be written.
 const SQL_MODULES: [&str; 2] = ["store", "db"];

@@ -37,10 +37,22 @@ fn richer() -> Archive {
 /// What is in the tables, but for who wrote it when.
 async fn said(ferry: &Ferry) -> Vec<String> {
     let mut said = Vec::new();
-    for table in
-        ["events", "social_links", "custom_forms", "microlocations", "sponsors", "speakers", "tracks", "session_types", "sessions"]
-    {
-        said.extend(ferry.rows("source_id, content_hash, extra, CASE WHEN gone_at IS NULL THEN 'here' ELSE 'gone' END", table).await);
+    for table in [
+        "events",
+        "social_links",
+        "custom_forms",
+        "microlocations",
+        "sponsors",
+        "speakers",
+        "tracks",
+        "session_types",
+        "sessions",
+    ] {
+        said.extend(
+            ferry
+                .rows("source_id, content_hash, extra, CASE WHEN gone_at IS NULL THEN 'here' ELSE 'gone' END", table)
+                .await,
+        );
     }
     said.extend(
         ferry

@@ -10,7 +10,8 @@ use crate::support::databases::on_both_databases;
 /// An archive with nothing but the mark of a supplement.
 fn supplement(first: &Imported) -> Archive {
     let job: JobId = first.report.job;
-    Archive::empty().file("eventferry.json", json!({"version": 1, "supplement_of": job.to_string(), "event": first.event()}))
+    Archive::empty()
+        .file("eventferry.json", json!({"version": 1, "supplement_of": job.to_string(), "event": first.event()}))
 }
 
 async fn pairs(ferry: &Ferry) -> Vec<String> {
