@@ -149,7 +149,8 @@ async fn names_that_lead_out_of_the_archive_refuse_it() {
 #[tokio::test]
 async fn a_link_in_the_archive_refuses_it() {
     let ferry = Ferry::on_sqlite().await;
-    let link = ZipEntry { mode: Some(0o120_777), packing: Packing::Stored, ..ZipEntry::new("images/passwd", "/etc/passwd") };
+    let link =
+        ZipEntry { mode: Some(0o120_777), packing: Packing::Stored, ..ZipEntry::new("images/passwd", "/etc/passwd") };
     let bytes = sabotaged(|entries| entries.push(link));
     let imported = assert_refused(&ferry, &bytes, "ENTRY_IS_LINK", "a link").await;
     assert_eq!(imported.problems[0].file.as_deref(), Some("images/passwd"));
@@ -196,12 +197,8 @@ async fn a_bomb_that_lies_about_its_size_is_no_smaller() {
     encoder.write_all(&vec![b' '; 64 << 20]).unwrap();
     let bomb = encoder.finish().unwrap();
     // Said to hold one byte; its packed bytes are given as they are.
-    let mut bytes = zip(&[ZipEntry {
-        packing: Packing::Stored,
-        declared: Some(1),
-        crc: Some(0),
-        ..ZipEntry::new("event", bomb)
-    }]);
+    let mut bytes =
+        zip(&[ZipEntry { packing: Packing::Stored, declared: Some(1), crc: Some(0), ..ZipEntry::new("event", bomb) }]);
     let central = bytes.windows(4).position(|window| window == b"PK\x01\x02").unwrap();
     bytes[8] = 8;
     bytes[central + 10] = 8;
@@ -254,7 +251,9 @@ async fn deep_nesting_is_refused_with_its_record() {
     let ferry = Ferry::on_sqlite().await;
     for depth in [100, 100_000] {
         let deep = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-        let sessions = format!(r#"[{{"id": 1, "title": "Fine"}}, {{"id": 2, "title": "Deep", "x": {deep}}}, {{"id": 3, "title": "Fine"}}]"#);
+        let sessions = format!(
+            r#"[{{"id": 1, "title": "Fine"}}, {{"id": 2, "title": "Deep", "x": {deep}}}, {{"id": 3, "title": "Fine"}}]"#
+        );
         let archive = Archive::dash().raw("sessions", sessions).without_media("slides/session_2.pdf");
         let imported = ferry.import(archive.zip()).await;
         assert_eq!(imported.state(), JobState::Partial, "{depth}");
@@ -332,7 +331,11 @@ async fn odd_values_of_every_type_in_every_field_never_break_the_import() {
                 archive = archive.edit(file, spoil);
             }
             let imported = ferry.import(archive.zip()).await;
-            assert!(matches!(imported.state(), JobState::Succeeded | JobState::Partial), "{value}: {:?}", imported.problems);
+            assert!(
+                matches!(imported.state(), JobState::Succeeded | JobState::Partial),
+                "{value}: {:?}",
+                imported.problems
+            );
             assert!(!imported.codes().contains_key("INTERNAL"), "{value}");
             let imported = ferry.import(archive.edit("event", spoil).zip()).await;
             assert!(!imported.codes().contains_key("INTERNAL"), "{value}");

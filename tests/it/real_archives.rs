@@ -170,7 +170,13 @@ pub(crate) fn numbers(counts: &impl serde::Serialize) -> BTreeMap<String, u64> {
     serde_json::from_value(serde_json::to_value(counts).unwrap()).unwrap()
 }
 
-pub(crate) fn compare<T: PartialEq + std::fmt::Debug>(wrong: &mut Vec<String>, name: &str, what: &str, expected: &T, found: &T) {
+pub(crate) fn compare<T: PartialEq + std::fmt::Debug>(
+    wrong: &mut Vec<String>,
+    name: &str,
+    what: &str,
+    expected: &T,
+    found: &T,
+) {
     if expected != found {
         wrong.push(format!("{name}: {what}: expected {expected:?}, found {found:?}"));
     }

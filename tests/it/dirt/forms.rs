@@ -46,18 +46,21 @@ fn form(fields: &[(&str, &str, bool, bool)]) -> serde_json::Value {
 async fn a_required_field_that_records_leave_empty_is_told_once_per_field() {
     let (ferry, imported) = import(
         Archive::flat()
-            .file("forms", form(&[
-                ("session", "short-abstract", true, true),
-                ("session", "slides", true, true),
-                ("session", "language", true, true),
-                ("speaker", "photo", true, true),
-                ("speaker", "email", true, true),
-                // Not asked for, not required, nobody's.
-                ("speaker", "mobile", false, true),
-                ("speaker", "website", true, false),
-                ("attendee", "phone", true, true),
-                ("speaker", "shoe-size", true, true),
-            ]))
+            .file(
+                "forms",
+                form(&[
+                    ("session", "short-abstract", true, true),
+                    ("session", "slides", true, true),
+                    ("session", "language", true, true),
+                    ("speaker", "photo", true, true),
+                    ("speaker", "email", true, true),
+                    // Not asked for, not required, nobody's.
+                    ("speaker", "mobile", false, true),
+                    ("speaker", "website", true, false),
+                    ("attendee", "phone", true, true),
+                    ("speaker", "shoe-size", true, true),
+                ]),
+            )
             .set("speakers", "/2/email", "  "),
     )
     .await;
@@ -96,11 +99,13 @@ async fn a_form_that_is_no_json_is_an_error_and_the_rest_goes_in() {
 
 #[tokio::test]
 async fn what_else_stands_in_a_form_is_kept() {
-    let archive = Archive::underscore()
-        .set("forms", "/0/session_form", r#"{"title": {"include": 1, "require": 1, "hint": "short"}}"#);
+    let archive = Archive::underscore().set(
+        "forms",
+        "/0/session_form",
+        r#"{"title": {"include": 1, "require": 1, "hint": "short"}}"#,
+    );
     let (ferry, imported) = import(archive).await;
     imported.assert_clean();
-    let extra: String =
-        ferry.value("SELECT CAST(extra AS TEXT) FROM custom_forms WHERE form = 'session'").await;
+    let extra: String = ferry.value("SELECT CAST(extra AS TEXT) FROM custom_forms WHERE form = 'session'").await;
     assert!(extra.contains(r#""hint":"short""#), "{extra}");
 }

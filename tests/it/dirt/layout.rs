@@ -27,14 +27,14 @@ async fn entries_may_be_stored_deflated_and_streamed_in_any_order() {
 
 #[tokio::test]
 async fn a_common_top_folder_is_no_part_of_the_names() {
-    let archive = Archive::dash()
-        .below("Harbour Days (final)")
-        .set("tracks", "/0/name", json!(null))
-        .edit("sessions", |sessions| {
+    let archive = Archive::dash().below("Harbour Days (final)").set("tracks", "/0/name", json!(null)).edit(
+        "sessions",
+        |sessions| {
             for session in sessions.as_array_mut().unwrap() {
                 session["track"] = json!(null);
             }
-        });
+        },
+    );
     let mut entries = archive.entries();
     entries.push(ZipEntry { packing: Packing::Stored, ..ZipEntry::new("Harbour Days (final)/", "") });
     entries.push(ZipEntry { packing: Packing::Stored, ..ZipEntry::new("Harbour Days (final)/images/", "") });

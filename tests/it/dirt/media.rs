@@ -86,11 +86,11 @@ async fn names_are_found_in_either_normal_form() {
 #[tokio::test]
 async fn names_in_an_old_character_set_are_found() {
     // `é` in code page 437, the character set of zips without the flag for UTF-8.
-    let (_, imported) = import(
-        Archive::dash()
-            .entry(ZipEntry::new(b"images/speakers/Ren\x82.png", "rene"))
-            .set("speakers", "/1/photo-url", "/images/speakers/Ren\u{e9}.png"),
-    )
+    let (_, imported) = import(Archive::dash().entry(ZipEntry::new(b"images/speakers/Ren\x82.png", "rene")).set(
+        "speakers",
+        "/1/photo-url",
+        "/images/speakers/Ren\u{e9}.png",
+    ))
     .await;
     imported.assert_clean();
     assert_eq!(imported.report.media.stored, 7);
@@ -99,11 +99,11 @@ async fn names_in_an_old_character_set_are_found() {
 #[tokio::test]
 async fn utf_8_that_was_packed_as_code_page_437_is_found() {
     // The bytes of `é` in UTF-8, each read as code page 437 and written as UTF-8 again: `├⌐`.
-    let (_, imported) = import(
-        Archive::dash()
-            .media("images/speakers/Ren\u{251c}\u{2310}.png", "rene")
-            .set("speakers", "/1/photo-url", "/images/speakers/Ren\u{e9}.png"),
-    )
+    let (_, imported) = import(Archive::dash().media("images/speakers/Ren\u{251c}\u{2310}.png", "rene").set(
+        "speakers",
+        "/1/photo-url",
+        "/images/speakers/Ren\u{e9}.png",
+    ))
     .await;
     imported.assert_clean();
     assert_eq!(imported.report.media.stored, 7);
@@ -112,11 +112,11 @@ async fn utf_8_that_was_packed_as_code_page_437_is_found() {
 #[tokio::test]
 async fn a_name_that_was_broken_in_the_data_is_found() {
     // The data says `RenÃ©`, UTF-8 read as Latin-1; the entry is called `René`.
-    let (_, imported) = import(
-        Archive::dash()
-            .media("images/speakers/Ren\u{e9}.png", "rene")
-            .set("speakers", "/1/photo-url", "/images/speakers/Ren\u{c3}\u{a9}.png"),
-    )
+    let (_, imported) = import(Archive::dash().media("images/speakers/Ren\u{e9}.png", "rene").set(
+        "speakers",
+        "/1/photo-url",
+        "/images/speakers/Ren\u{c3}\u{a9}.png",
+    ))
     .await;
     imported.assert_clean();
     assert_eq!(imported.report.media.stored, 7);

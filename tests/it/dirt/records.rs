@@ -175,7 +175,7 @@ async fn a_file_with_the_wrong_top_level_counts_as_not_there() {
 async fn broken_json_anywhere_in_a_file_discards_all_of_it() {
     let records = r#"[{"id": 1, "name": "Ropes"}, {"id": 2, "name": "Tides"}"#;
     for (text, what) in [
-        (format!("{records}"), "no end"),
+        (records.to_owned(), "no end"),
         (format!("{records}] []"), "something behind the end"),
         (format!("{records},]"), "a comma too many"),
         (format!("{records} {{\"id\": 3}}]"), "a comma too few"),
@@ -243,7 +243,8 @@ async fn problems_beyond_the_limit_are_counted_and_the_cut_is_told() {
     let eventferry::import::RunEnd::Outcome(report) = ferry.run(&running).await else { panic!("no outcome") };
     let problems = eventferry::store::problems::list(&ferry.database, report.job).await.unwrap();
     assert_eq!(report.state, JobState::Partial);
-    let count = |word: &str| report.problem_counts.iter().find(|(code, _)| code.as_str() == word).map(|(_, count)| *count);
+    let count =
+        |word: &str| report.problem_counts.iter().find(|(code, _)| code.as_str() == word).map(|(_, count)| *count);
     assert_eq!(count("FIELD_REQUIRED"), Some(50));
     assert_eq!(count("PROBLEMS_TRUNCATED"), Some(1));
     assert!(problems.len() <= 11, "{}", problems.len());

@@ -8,7 +8,8 @@ use crate::fixtures::archive::Archive;
 use crate::fixtures::importing::{Ferry, Imported};
 use crate::support::databases::on_both_databases;
 
-const PAIRS: &str = "session_speakers AS p JOIN sessions AS s ON s.id = p.session_id JOIN speakers AS k ON k.id = p.speaker_id";
+const PAIRS: &str =
+    "session_speakers AS p JOIN sessions AS s ON s.id = p.session_id JOIN speakers AS k ON k.id = p.speaker_id";
 
 /// Session, name of the related record, its source id.
 async fn related(ferry: &Ferry, relation: &str) -> Vec<String> {
@@ -169,14 +170,13 @@ async fn one_missing_id_under_several_names_is_several_records() {
 
 #[tokio::test]
 async fn a_dangling_reference_without_a_name_is_told_and_kept() {
-    let (ferry, imported) = import(
-        Archive::flat().set("sessions", "/0/track_id", 55).set("sessions", "/1/track_id", "55 ").set(
+    let (ferry, imported) =
+        import(Archive::flat().set("sessions", "/0/track_id", 55).set("sessions", "/1/track_id", "55 ").set(
             "sessions",
             "/2/microlocation_id",
             json!({"id": 56, "name": "  "}),
-        ),
-    )
-    .await;
+        ))
+        .await;
     assert_eq!(imported.state(), JobState::Succeeded);
     assert_eq!(imported.codes(), [("DANGLING_REFERENCE", 2)].into(), "one per id, not per session");
     let told: Vec<_> = imported
@@ -199,11 +199,7 @@ async fn a_dangling_reference_without_a_name_is_told_and_kept() {
                 "unresolved_references AS u JOIN sessions AS s ON s.id = u.record_id"
             )
             .await,
-        [
-            "microlocations|56|3|microlocation_id",
-            "tracks|55|1|track_id",
-            "tracks|55|2|track_id",
-        ]
+        ["microlocations|56|3|microlocation_id", "tracks|55|1|track_id", "tracks|55|2|track_id",]
     );
     assert_eq!(imported.report.links.sessions_with_track, 2);
 }
@@ -232,11 +228,10 @@ async fn speakers_are_rebuilt_only_where_their_whole_file_is_missing_or_broken()
 
 #[tokio::test]
 async fn sessions_are_never_rebuilt() {
-    let (ferry, imported) =
-        import(Archive::dash().edit("speakers", |speakers| {
-            speakers[0]["sessions"].as_array_mut().unwrap().push(json!({"id": 4379, "title": "Deleted long ago"}));
-        }))
-        .await;
+    let (ferry, imported) = import(Archive::dash().edit("speakers", |speakers| {
+        speakers[0]["sessions"].as_array_mut().unwrap().push(json!({"id": 4379, "title": "Deleted long ago"}));
+    }))
+    .await;
     assert_eq!(imported.codes(), [("DANGLING_REFERENCE", 1)].into());
     let problem = imported.only(Code::DanglingReference);
     assert_eq!((problem.file.as_deref(), problem.value.as_deref()), (Some("speakers"), Some("4379")));
@@ -268,12 +263,14 @@ async fn ids_are_the_same_as_text_and_as_number() {
 
 #[tokio::test]
 async fn an_empty_relation_is_none() {
-    for nothing in [json!({}), json!(null), json!({"id": null}), json!({"id": null, "name": null}), json!(""), json!({"id": " "})] {
-        let (ferry, imported) = import(
-            Archive::dash()
-                .set("sessions", "/1/microlocation", nothing.clone())
-                .set("sessions", "/1/session-type", nothing.clone()),
-        )
+    for nothing in
+        [json!({}), json!(null), json!({"id": null}), json!({"id": null, "name": null}), json!(""), json!({"id": " "})]
+    {
+        let (ferry, imported) = import(Archive::dash().set("sessions", "/1/microlocation", nothing.clone()).set(
+            "sessions",
+            "/1/session-type",
+            nothing.clone(),
+        ))
         .await;
         imported.assert_clean();
         assert_eq!(related(&ferry, "microlocation").await[1], "2|-|-", "{nothing}");
@@ -287,7 +284,11 @@ async fn an_empty_relation_is_none() {
 async fn speakers_without_an_id_are_dropped_from_a_list() {
     let (ferry, imported) = import(
         Archive::dash()
-            .set("sessions", "/3/speakers", json!([{"id": null, "name": null}, {"id": "", "name": "", "organisation": "x"}, {}]))
+            .set(
+                "sessions",
+                "/3/speakers",
+                json!([{"id": null, "name": null}, {"id": "", "name": "", "organisation": "x"}, {}]),
+            )
             .edit("speakers", |speakers| {
                 speakers[0]["sessions"].as_array_mut().unwrap().push(json!({"id": null}));
             }),
@@ -301,7 +302,11 @@ async fn speakers_without_an_id_are_dropped_from_a_list() {
 async fn the_same_reference_twice_is_one_link() {
     let (ferry, imported) = import(
         Archive::dash()
-            .set("sessions", "/3/speakers", json!([{"id": 3, "name": "Ada Quill"}, {"id": "3"}, {"id": 3, "name": "Ada Quill"}]))
+            .set(
+                "sessions",
+                "/3/speakers",
+                json!([{"id": 3, "name": "Ada Quill"}, {"id": "3"}, {"id": 3, "name": "Ada Quill"}]),
+            )
             .edit("speakers", |speakers| {
                 let list = speakers[2]["sessions"].as_array_mut().unwrap();
                 list.push(json!({"id": 4, "title": "Closing"}));
@@ -412,16 +417,14 @@ async fn where_id_and_name_disagree_the_id_wins_and_it_is_told_once_per_field() 
             r#"speakers session_ids ["1"]"#,
         ]
     );
-    assert_eq!(
-        related(&ferry, "microlocation").await,
-        ["1|Crane Hall|1", "2|Crane Hall|1", "3|Net Loft|2", "4|-|-"]
-    );
+    assert_eq!(related(&ferry, "microlocation").await, ["1|Crane Hall|1", "2|Crane Hall|1", "3|Net Loft|2", "4|-|-"]);
     assert_eq!(related(&ferry, "track").await[3], "4|Ropes|1");
 }
 
 #[tokio::test]
 async fn a_record_without_a_name_is_not_named_otherwise() {
-    let (_, imported) = import(Archive::dash().set("tracks", "/0/name", json!(null)).set("sessions", "/1/title", "")).await;
+    let (_, imported) =
+        import(Archive::dash().set("tracks", "/0/name", json!(null)).set("sessions", "/1/title", "")).await;
     assert_eq!(imported.state(), JobState::Partial);
     assert_eq!(mismatches(&imported), [""; 0], "{:?}", imported.problems);
 }
@@ -460,13 +463,12 @@ async fn plain_ids_serve_as_well_as_objects() {
 
 #[tokio::test]
 async fn people_are_never_merged_by_their_address() {
-    let (ferry, imported) =
-        import(Archive::dash().edit("speakers", |speakers| {
-            for speaker in speakers.as_array_mut().unwrap() {
-                speaker["email"] = Value::from("office@example.org");
-            }
-        }))
-        .await;
+    let (ferry, imported) = import(Archive::dash().edit("speakers", |speakers| {
+        for speaker in speakers.as_array_mut().unwrap() {
+            speaker["email"] = Value::from("office@example.org");
+        }
+    }))
+    .await;
     imported.assert_clean();
     assert_eq!(ferry.count("speakers WHERE email = 'office@example.org'").await, 3);
     assert_eq!(ferry.count("users").await, 1, "only the account's own");

@@ -241,8 +241,7 @@ async fn a_key_that_is_given_twice_has_its_last_value() {
 async fn a_byte_order_mark_is_no_part_of_a_file() {
     let mut bytes = b"\xef\xbb\xbf".to_vec();
     bytes.extend(br#"[{"id": 1, "name": "Ropes"}, {"id": 2, "name": "Tides"}]"#);
-    let (_, imported) =
-        import(Archive::dash().raw("tracks", bytes).without_media("images/tracks/image_1.png")).await;
+    let (_, imported) = import(Archive::dash().raw("tracks", bytes).without_media("images/tracks/image_1.png")).await;
     imported.assert_clean();
     assert_eq!(imported.dataset("tracks").created, 2);
 }

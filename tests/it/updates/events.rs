@@ -141,7 +141,9 @@ async fn an_archive_may_name_an_event_of_its_own_account_only() {
     let mut ferry = Ferry::on_sqlite().await;
     let event = ferry.import(Archive::dash().zip()).await.event();
     let named = |event: i64| {
-        later("Quite another", "2031-01-01T00:00:00Z").set("event", "/id", 7).file("eventferry.json", json!({"event": event}))
+        later("Quite another", "2031-01-01T00:00:00Z")
+            .set("event", "/id", 7)
+            .file("eventferry.json", json!({"event": event}))
     };
     let imported = ferry.import(named(event).zip()).await;
     assert_eq!(imported.state(), JobState::Succeeded);
@@ -177,7 +179,8 @@ async fn the_account_decides_what_happens_to_an_event_that_is_there() {
     assert_eq!(imported.codes(), [("EVENT_EXISTS", 1)].into());
     assert_eq!(ferry.snapshot().await, before);
     // Another event is none that is there.
-    let other = later("Harbour Nights", "2019-06-01T00:00:00Z").set("event", "/id", 8).set("event", "/identifier", "n1");
+    let other =
+        later("Harbour Nights", "2019-06-01T00:00:00Z").set("event", "/id", 8).set("event", "/identifier", "n1");
     ferry.import(other.zip()).await.assert_clean();
 
     ferry.account.on_existing = OnExisting::Create;

@@ -80,7 +80,10 @@ async fn where_nothing_could_be_imported_the_job_has_failed() {
     ferry.import(Archive::dash().zip()).await.assert_clean();
     let before = ferry.snapshot().await;
     let bad = Archive::empty()
-        .file("event", json!({"id": 41, "name": "Harbour Days", "starts-at": "2019-05-04T09:00:00+03:00", "latitude": "north"}))
+        .file(
+            "event",
+            json!({"id": 41, "name": "Harbour Days", "starts-at": "2019-05-04T09:00:00+03:00", "latitude": "north"}),
+        )
         .file("meta", json!({"root_url": "https://events.example.org"}))
         .file("tracks", json!([{"id": 1, "name": null}, {"id": 2, "name": null}]));
     let imported = ferry.import(bad.zip()).await;
