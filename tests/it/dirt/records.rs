@@ -175,7 +175,7 @@ async fn a_file_with_the_wrong_top_level_counts_as_not_there() {
 async fn broken_json_anywhere_in_a_file_discards_all_of_it() {
     let records = r#"[{"id": 1, "name": "Ropes"}, {"id": 2, "name": "Tides"}"#;
     for (text, what) in [
-        (format!("{records}"), "no end"),
+        (records.to_owned(), "no end"),
         (format!("{records}] []"), "something behind the end"),
         (format!("{records},]"), "a comma too many"),
         (format!("{records} {{\"id\": 3}}]"), "a comma too few"),

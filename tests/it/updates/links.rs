@@ -74,16 +74,18 @@ on_both_databases! {
         assert_eq!(pairs(&ferry).await, ALL);
     }
 
-    async fn a_speaker_states_its_sessions_where_these_are_not_in_the_archive(database: TestDatabase) {
+    async fn a_speaker_adds_links_to_sessions_that_are_not_in_the_archive(database: TestDatabase) {
         let ferry = Ferry::on(database);
         ferry.import(Archive::dash().zip()).await.assert_clean();
-        let archive = Archive::dash().without("sessions").without_media("slides/session_2.pdf")
-            .set("speakers", "/0/sessions", json!([{"id": 4, "title": "Closing"}, {"id": 1, "title": "Knots for beginners"}]))
-            .set("speakers", "/2/sessions", json!([]));
+        let archive = Archive::dash().without("sessions").without_media("slides/session_2.pdf").set(
+            "speakers",
+            "/0/sessions",
+            json!([{"id": 4, "title": "Closing"}, {"id": 1, "title": "Knots for beginners"}, {"id": 2}]),
+        );
         let imported = ferry.import(archive.zip()).await;
         imported.assert_clean();
-        assert_eq!(pairs(&ferry).await, ["1|1", "2|2", "4|1"]);
-        assert_eq!(imported.report.links.session_speakers, 3);
+        assert_eq!(pairs(&ferry).await, ["1|1", "2|1", "2|2", "3|3", "4|1"]);
+        assert_eq!(imported.report.links.session_speakers, 5);
     }
 
     async fn a_list_that_is_null_clears_the_links(database: TestDatabase) {

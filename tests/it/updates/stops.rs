@@ -1,7 +1,7 @@
 //! Crashes, soft stops and cancelling: an import goes on after its last chunk, or ends where it is.
 
 use eventferry::import::RunEnd;
-use eventferry::model::{JobState, Report};
+use eventferry::model::{Code, JobState, Problem, Report};
 use eventferry::signal::{FailPoint, Injection, Signals};
 use eventferry::store::jobs::{self, Cancellation};
 use serde_json::json;
@@ -248,6 +248,39 @@ on_both_databases! {
         imported.assert_clean();
         assert!(!imported.report.event.unwrap().created);
         assert_eq!(ferry.count("events").await, 1);
+    }
+}
+
+on_both_databases! {
+    async fn the_plan_is_made_anew_where_another_import_has_made_the_event(database: TestDatabase) {
+        let mut ferry = Ferry::on(database);
+        // Its problems are written, its event is not made.
+        let first = stop_after(&mut ferry, &rich(), 1).await;
+        ferry.assert_no_records().await;
+        // The same event without its identifier: nothing says yet that both are one.
+        let other = Archive::dash().remove("event", "/identifier").remove("sessions", "/3");
+        let event = ferry.import(other.zip()).await.event();
+        let RunEnd::Outcome(report) = ferry.run(&first).await else { panic!("no outcome") };
+        let imported = ferry.end(&first, *report).await;
+        assert_eq!(imported.state(), JobState::Partial);
+        assert_eq!(imported.event(), event);
+        assert!(!imported.report.event.as_ref().unwrap().created);
+        assert_eq!(ferry.count("events").await, 1);
+    }
+
+    async fn a_job_that_is_given_up_says_why_and_takes_its_event_back(database: TestDatabase) {
+        let mut ferry = Ferry::on(database);
+        for chunk in [1, 3, 6] {
+            let running = stop_after(&mut ferry, &rich(), chunk).await;
+            let why = Problem::new(Code::Quarantined, "the process died over it five times", "ask the admin");
+            let RunEnd::Outcome(report) = ferry.give_up(&running, why).await else { panic!("no outcome") };
+            let imported = ferry.end(&running, *report).await;
+            assert_eq!(imported.state(), JobState::Failed);
+            assert_eq!(imported.all(Code::Quarantined).len(), 1, "after chunk {chunk}: {:?}", imported.problems);
+            // The account's own user may stay.
+            let left: Vec<_> = ferry.snapshot().await.into_iter().filter(|row| !row.starts_with("users: ")).collect();
+            assert_eq!(left, [""; 0], "after chunk {chunk}");
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! What was rejected, corrected and dropped again: it only adds.
 
+use eventferry::import::{REJECTED_FILE, RunEnd};
 use eventferry::model::{JobId, JobState};
 use serde_json::{Value, json};
 
-use crate::fixtures::archive::Archive;
+use crate::fixtures::archive::{Archive, RECORDS};
 use crate::fixtures::importing::{Ferry, Imported};
+use crate::fixtures::zips::{ZipEntry, unzip, zip};
 use crate::support::databases::on_both_databases;
 
 /// An archive with nothing but the mark of a supplement.
@@ -143,6 +145,65 @@ on_both_databases! {
         // Records that are there are not made anew from what is nested.
         assert_eq!(ferry.count("tracks").await, 3);
         assert_eq!(ferry.count("microlocations").await, 2);
+    }
+}
+
+on_both_databases! {
+    async fn what_was_rejected_can_be_corrected_and_dropped_again(database: TestDatabase) {
+        let ferry = Ferry::on(database);
+        let spoilt = Archive::dash()
+            .set("sessions", "/1/starts-at", "soon")
+            .set("microlocations", "/1/floor", "third")
+            .set("speakers", "/0/name", json!(null))
+            .set("event", "/latitude", 56.95);
+        let running = ferry.start("harbour.zip", spoilt.zip()).await;
+        let RunEnd::Outcome(report) = ferry.run(&running).await else { panic!("no outcome") };
+        let rejected = std::fs::read(running.import.folder.join(REJECTED_FILE)).unwrap();
+        let first = ferry.end(&running, *report).await;
+        assert_eq!(first.state(), JobState::Partial);
+        let rejected_records: u64 = first.report.datasets.values().map(|counts| counts.rejected).sum();
+        assert_eq!(rejected_records, 3);
+
+        // Not corrected it is as bad as before, and changes nothing.
+        let before = ferry.snapshot().await;
+        let same = ferry.import(&rejected).await;
+        assert_eq!(same.state(), JobState::Failed, "{:?}", same.problems);
+        assert_eq!(ferry.snapshot().await, before);
+
+        let corrections = [("\"soon\"", "\"2019-05-04T10:00:00+03:00\""), ("\"third\"", "3"), ("\"name\": null", "\"name\": \"Tova Lind\"")];
+        let mut corrected = 0;
+        let entries: Vec<ZipEntry> = unzip(&rejected)
+            .into_iter()
+            .map(|(name, bytes)| {
+                let Ok(mut text) = String::from_utf8(bytes.clone()) else { return ZipEntry::new(name, bytes) };
+                for (wrong, right) in corrections {
+                    let before = text.clone();
+                    text = text.replace(wrong, right);
+                    corrected += usize::from(text != before);
+                }
+                ZipEntry::new(name, text)
+            })
+            .collect();
+        assert_eq!(corrected, 3, "the rejected records stand in it as they were given");
+        let second = ferry.import_as("rejected.zip", zip(&entries)).await;
+        assert_eq!(second.state(), JobState::Succeeded, "{:?}", second.problems);
+        assert_eq!(second.report.errors(), 0);
+        assert_eq!(second.event(), first.event());
+        for dataset in ["sessions", "microlocations", "speakers"] {
+            assert_eq!((second.dataset(dataset).created, second.dataset(dataset).gone), (1, 0), "{dataset}");
+        }
+        assert_eq!(pairs(&ferry).await, ["1|1", "2|1", "2|2", "3|3"]);
+        assert_eq!(ferry.count("unresolved_references").await, 0);
+        assert_eq!(ferry.count("sessions WHERE microlocation_id IS NOT NULL").await, 3);
+        assert_eq!(ferry.count("media WHERE dataset = 'speakers' AND state = 'stored'").await, 1, "the picture came along");
+        assert_eq!(ferry.count("media WHERE dataset = 'sessions' AND state = 'stored'").await, 1, "the slides came along");
+
+        // Now it says what a clean archive would have said.
+        let whole = ferry.import(Archive::dash().zip()).await;
+        whole.assert_clean();
+        for (dataset, count) in RECORDS {
+            assert_eq!(whole.dataset(dataset).unchanged, count, "{dataset}");
+        }
     }
 }
 
