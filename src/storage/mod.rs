@@ -146,7 +146,7 @@ mod tests {
         // FIPS 180-2, appendix B.1.
         assert_eq!(first.sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         assert_eq!(std::fs::read(store.path_of(&first.sha256)).unwrap(), b"abc");
-        assert_eq!(store.list().unwrap(), [first.sha256.clone()]);
+        assert_eq!(store.list().unwrap(), std::slice::from_ref(&first.sha256));
         store.remove(&first.sha256).unwrap();
         assert!(store.list().unwrap().is_empty());
         assert_eq!(store.sweep_temporaries().unwrap(), 0);
