@@ -42,8 +42,8 @@ use crate::pace::{PauseEnd, Throttle, Turn};
 use crate::signal::{FailPoint, Injected, Injection, Signals};
 use crate::storage::{MediaStore, hex};
 use crate::store::jobs::{self, CheckpointUpdate, Lease, SourceTurn};
-use crate::store::records::Writing;
 use crate::store::problems as problems_of_jobs;
+use crate::store::records::Writing;
 use crate::store::{events, records};
 
 use check::{CheckError, CheckInput, Checked};
@@ -774,7 +774,13 @@ impl Run<'_> {
     }
 
     /// A report with its problems, which are not rows yet, or not all of them.
-    fn early_report(&mut self, state: JobState, summary: String, event: Option<EventReport>, links: LinkCounts) -> Report {
+    fn early_report(
+        &mut self,
+        state: JobState,
+        summary: String,
+        event: Option<EventReport>,
+        links: LinkCounts,
+    ) -> Report {
         let problems = std::mem::take(&mut self.facts.problems);
         Report { problems, ..self.report(state, summary, event, links) }
     }

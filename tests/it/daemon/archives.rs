@@ -41,7 +41,8 @@ impl Archive {
 
     /// So many tracks, `from` on.
     pub(crate) fn with_tracks(self, from: u64, count: u64) -> Self {
-        let tracks: Vec<Value> = (from..from + count).map(|id| json!({"id": id, "name": format!("Track {id}")})).collect();
+        let tracks: Vec<Value> =
+            (from..from + count).map(|id| json!({"id": id, "name": format!("Track {id}")})).collect();
         self.with("tracks", &Value::from(tracks))
     }
 

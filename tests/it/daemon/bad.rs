@@ -21,9 +21,8 @@ struct Bad {
 
 /// The harbour's entries, one of them otherwise, or one more.
 fn with_entry(name: &str, change: impl Fn(ZipEntry) -> ZipEntry) -> Vec<u8> {
-    let mut entries: Vec<ZipEntry> = (unzip(&harbour().zip()).into_iter())
-        .map(|(name, content)| ZipEntry::new(name, content))
-        .collect();
+    let mut entries: Vec<ZipEntry> =
+        (unzip(&harbour().zip()).into_iter()).map(|(name, content)| ZipEntry::new(name, content)).collect();
     match entries.iter_mut().find(|entry| entry.name == name.as_bytes()) {
         Some(entry) => *entry = change(entry.clone()),
         None => entries.push(change(ZipEntry::new(name, b"x".to_vec()))),
@@ -72,7 +71,12 @@ fn bad_archives() -> Vec<Bad> {
         bad("list.zip", harbour().with_bytes("event", "[]").zip(), Code::WrongTopLevel, Some("event")),
         bad(
             "deep.zip",
-            harbour().with_bytes("event", format!("{{\"id\":1,\"name\":\"Deep\",\"x\":{}1{}}}", "[".repeat(5000), "]".repeat(5000))).zip(),
+            harbour()
+                .with_bytes(
+                    "event",
+                    format!("{{\"id\":1,\"name\":\"Deep\",\"x\":{}1{}}}", "[".repeat(5000), "]".repeat(5000)),
+                )
+                .zip(),
             Code::LimitJsonDepth,
             Some("event"),
         ),
@@ -82,7 +86,12 @@ fn bad_archives() -> Vec<Bad> {
             Code::Encoding,
             Some("event"),
         ),
-        bad("eventless.zip", Archive::of(1, "x").without("event").with_tracks(1, 2).zip(), Code::EventMissing, Some("event")),
+        bad(
+            "eventless.zip",
+            Archive::of(1, "x").without("event").with_tracks(1, 2).zip(),
+            Code::EventMissing,
+            Some("event"),
+        ),
         bad("cut.zip", one_byte_less, Code::Incomplete, None),
     ]
 }

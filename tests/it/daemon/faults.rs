@@ -47,12 +47,15 @@ async fn picture(daemon: &TestDaemon) -> Picture {
         results.push((job.archive_name.clone(), serde_json::from_str(&plain(&result.to_string())).unwrap()));
     }
     for folder in ["outbox", "done", "rejected", "media", "mail", "work", "inbox"] {
-        files.extend(daemon.files(folder).iter().filter(|file| !file.starts_with("work/.owners")).map(|file| plain(file)));
+        files.extend(
+            daemon.files(folder).iter().filter(|file| !file.starts_with("work/.owners")).map(|file| plain(file)),
+        );
     }
     files.sort();
     let problems = "SELECT code || '|' || coalesce(file, '-') || '|' || message FROM problems ORDER BY job_id, number";
     let mails = daemon.mails(None).await;
-    let mails = mails.iter().map(|mail| plain(&format!("{} {} {:?} {}", mail.kind, mail.state, mail.recipient, mail.subject)));
+    let mails =
+        mails.iter().map(|mail| plain(&format!("{} {} {:?} {}", mail.kind, mail.state, mail.recipient, mail.subject)));
     let notifications: Vec<String> = daemon.column("SELECT kind || '|' || title FROM notifications ORDER BY id").await;
     Picture {
         tables: daemon.tables().await,

@@ -175,7 +175,10 @@ impl Drop for Life {
 
 impl Drop for TestDaemon {
     fn drop(&mut self) {
-        assert!(self.is_finished || std::thread::panicking(), "nobody has looked at what the daemon has left: `finish` it");
+        assert!(
+            self.is_finished || std::thread::panicking(),
+            "nobody has looked at what the daemon has left: `finish` it"
+        );
     }
 }
 
@@ -235,10 +238,6 @@ impl TestDaemon {
 
     fn life(&self) -> &Life {
         self.life.as_ref().expect("it does not run")
-    }
-
-    pub(crate) fn queue(&self) -> QueueHandle {
-        self.life().queue.clone()
     }
 
     pub(crate) fn inbox(&self) -> watch::Receiver<InboxView> {
@@ -332,8 +331,7 @@ impl TestDaemon {
     async fn waits(&self) -> Option<Duration> {
         let now = self.clock.now();
         let jobs = self.jobs().await;
-        let mut next: Option<Timestamp> =
-            jobs.iter().filter(|job| !job.state.is_final()).map(|job| job.run_at).min();
+        let mut next: Option<Timestamp> = jobs.iter().filter(|job| !job.state.is_final()).map(|job| job.run_at).min();
         if jobs.iter().any(|job| job.source_state == SourceState::Leaving) {
             next = next.max(Some(now + TimeDelta::hours(1)));
         }
@@ -461,7 +459,10 @@ impl TestDaemon {
                 .map(|column| format!("coalesce(CAST({column} AS TEXT), '-')"))
                 .collect();
             let gone = if columns.iter().any(|column| column == "gone_at") { "gone_at IS NULL" } else { "TRUE" };
-            let sql = format!("SELECT {} || '|' || CAST({gone} AS TEXT) AS shown FROM {table} ORDER BY shown", shown.join(" || '|' || "));
+            let sql = format!(
+                "SELECT {} || '|' || CAST({gone} AS TEXT) AS shown FROM {table} ORDER BY shown",
+                shown.join(" || '|' || ")
+            );
             let rows: Vec<String> = self.column(&sql).await;
             tables.extend(rows.into_iter().map(|row| format!("{table}: {row}")));
         }
@@ -517,7 +518,8 @@ impl TestDaemon {
             };
             match (&job.source_state, &job.source_path) {
                 (SourceState::Moved, Some(path)) => {
-                    let is_right = path.starts_with(&format!("{place}/{}/", job.account)) && path.contains(&id.to_string());
+                    let is_right =
+                        path.starts_with(&format!("{place}/{}/", job.account)) && path.contains(&id.to_string());
                     if !is_right {
                         wrong.push(format!("the archive of the {} job {id} lies at `{path}`", job.state));
                     }
@@ -584,8 +586,7 @@ impl TestDaemon {
             wrong.push(format!("{arrivals} arrivals are remembered, {} files are there", stays.len()));
         }
         let hashes: Vec<String> = self.column("SELECT DISTINCT sha256 FROM media WHERE state = 'stored'").await;
-        let expected: BTreeSet<String> =
-            hashes.iter().map(|hash| format!("media/{}/{hash}", &hash[..2])).collect();
+        let expected: BTreeSet<String> = hashes.iter().map(|hash| format!("media/{}/{hash}", &hash[..2])).collect();
         let stored: BTreeSet<String> = self.files("media").into_iter().collect();
         if stored != expected {
             wrong.push(format!("the media store holds {stored:#?}, the table names {expected:#?}"));
