@@ -26,6 +26,8 @@ enum Source {
 struct Manual {
     start: Timestamp,
     state: Mutex<ManualState>,
+    /// Counts the ids of one millisecond, so that they sort as well.
+    ids: Mutex<uuid::ContextV7>,
     advanced: watch::Sender<Duration>,
 }
 
@@ -45,7 +47,14 @@ impl Clock {
     /// A clock that stands still at `start` until [`Clock::advance`] moves it.
     pub fn manual(start: Timestamp) -> Self {
         let (advanced, _) = watch::channel(Duration::ZERO);
-        Self { source: Source::Manual(Arc::new(Manual { start, state: Mutex::default(), advanced })) }
+        Self {
+            source: Source::Manual(Arc::new(Manual {
+                start,
+                state: Mutex::default(),
+                ids: Mutex::new(uuid::ContextV7::new()),
+                advanced,
+            })),
+        }
     }
 
     /// Wall-clock time in UTC, to the millisecond.
@@ -88,11 +97,11 @@ impl Clock {
     pub fn new_id(&self) -> Uuid {
         match &self.source {
             Source::System { .. } => Uuid::now_v7(),
-            Source::Manual(_) => {
+            Source::Manual(manual) => {
                 let now = self.now();
                 let seconds = u64::try_from(now.timestamp()).unwrap_or(0);
-                let context = uuid::ContextV7::new();
-                Uuid::new_v7(uuid::Timestamp::from_unix(&context, seconds, now.timestamp_subsec_nanos()))
+                let ids = manual.ids.lock().unwrap_or_else(PoisonError::into_inner);
+                Uuid::new_v7(uuid::Timestamp::from_unix(&*ids, seconds, now.timestamp_subsec_nanos()))
             }
         }
     }
@@ -145,6 +154,14 @@ mod tests {
         clock.advance(Duration::from_secs(1));
         assert!(sleeper.await.is_ok());
         assert_eq!(clock.now(), start() + chrono::TimeDelta::seconds(5));
+    }
+
+    #[test]
+    fn ids_sort_by_the_time_they_were_made_though_the_clock_stands_still() {
+        for clock in [Clock::manual(start()), Clock::system()] {
+            let ids: Vec<Uuid> = (0..1_000).map(|_| clock.new_id()).collect();
+            assert!(ids.is_sorted_by(|one, next| one < next));
+        }
     }
 
     #[test]

@@ -240,10 +240,6 @@ impl TestDaemon {
         self.life.as_ref().expect("it does not run")
     }
 
-    pub(crate) fn queue(&self) -> QueueHandle {
-        self.life().queue.clone()
-    }
-
     pub(crate) fn inbox(&self) -> watch::Receiver<InboxView> {
         self.life().inbox.clone()
     }
