@@ -1,6 +1,6 @@
 //! The command line: one file per command.
 //!
-//! A command takes its arguments, a [`Context`] and a writer, and gives back how it ended; only [`main`] knows the process.
+//! A command takes its arguments, a `Context` and a writer, and gives back how it ended; only [`main`] knows the process.
 
 mod accounts;
 mod check;

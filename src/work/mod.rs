@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::Timestamp;
 use crate::config::{Account, Settings};
 use crate::import::{self, Import, OnProgress, RunEnd, Services};
 use crate::mail::Templates;
@@ -18,7 +17,7 @@ use crate::model::{Code, JobId, JobState, Problem};
 use crate::outbox::{self, STATUS_VERSION, Status, StatusWriter};
 use crate::pace::Turn;
 use crate::queue::{Outcome, Runner};
-use crate::store::jobs::{ClaimedJob, JobView, Lease, MustEnd};
+use crate::store::jobs::{ClaimedJob, Lease, MustEnd};
 
 pub use sources::{WorkFolder, move_sources};
 pub use sweep::{Swept, sweep};
@@ -162,12 +161,6 @@ pub fn account_of(settings: &Settings, name: &str) -> Account {
 /// Where the results of a job lie, below the outbox.
 fn result_folder(import: &Import) -> String {
     outbox::folder_name(&import.account.name, &import.archive_name, import.started, import.lease.job)
-}
-
-/// As [`result_folder`], for a job that is looked at.
-pub fn result_folder_of(job: &JobView) -> Option<String> {
-    let started: Timestamp = job.started_at?;
-    Some(outbox::folder_name(&job.account, &job.archive_name, started, job.id))
 }
 
 fn problem_of(reason: &MustEnd) -> Problem {
