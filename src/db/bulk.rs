@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments, AssertSqlSafe, SqlSafeStr};
 
-use super::sql::instant_text;
+use super::sql::{instant_text, push_instant};
 use super::{Arg, DbError, Tx};
 
 /// What a column holds, for what must be written out in a statement.
@@ -149,7 +149,10 @@ fn push_copy_text(buffer: &mut String, cell: &Arg) {
         Arg::Int(Some(value)) => write!(buffer, "{value}"),
         Arg::Real(Some(value)) => write!(buffer, "{value:?}"),
         Arg::Bool(Some(value)) => write!(buffer, "{value}"),
-        Arg::Instant(Some(value)) => buffer.write_str(&instant_text(value)),
+        Arg::Instant(Some(value)) => {
+            push_instant(buffer, value);
+            Ok(())
+        }
         Arg::Text(Some(value)) | Arg::Json(Some(value)) => {
             push_escaped(buffer, value);
             Ok(())
@@ -163,6 +166,11 @@ fn push_copy_text(buffer: &mut String, cell: &Arg) {
 }
 
 fn push_escaped(buffer: &mut String, text: &str) {
+    let bytes = text.as_bytes();
+    if memchr::memchr3(b'\\', b'\n', b'\r', bytes).is_none() && memchr::memchr(b'\t', bytes).is_none() {
+        buffer.push_str(text);
+        return;
+    }
     let mut rest = text;
     while let Some(at) = rest.bytes().position(|byte| matches!(byte, b'\\' | b'\n' | b'\r' | b'\t')) {
         buffer.push_str(&rest[..at]);

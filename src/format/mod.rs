@@ -7,5 +7,5 @@ pub mod split;
 pub mod value;
 pub mod zone;
 
-pub use record::{Converted, FieldValue, RawRecord, Ref};
+pub use record::{Converted, Converter, FieldValue, RawRecord, Ref};
 pub use split::{Piece, SplitError, Splitter, Syntax, Top};

@@ -1,6 +1,7 @@
 //! One record: from its source text to the values that the catalogue names, with everything else kept as given.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 
 use chrono_tz::Tz;
@@ -71,6 +72,8 @@ pub struct Converted {
     pub problems: Vec<Problem>,
     /// Required fields about which it says nothing: wrong for a new record only.
     pub unsaid: Vec<&'static Field>,
+    /// A digest of everything it says but its id; equal for records that say the same under other keys.
+    pub digest: Digest16,
 }
 
 /// Half of a SHA-256: enough to tell contents and ids apart, and to be found by nobody.
@@ -141,27 +144,104 @@ const ELSEWHERE: &[(Dataset, &str)] = &[(Dataset::Event, "social_links")];
 
 /// Reads a record by the catalogue. Times without an offset are read in `zone`.
 pub fn convert(dataset: Dataset, raw: &RawRecord<'_>, zone: Tz) -> Converted {
-    let fields = dataset.fields();
-    let mut chosen: Vec<Option<(usize, NameKind)>> = vec![None; fields.len()];
-    let mut id = None;
-    let mut unknown: Vec<usize> = Vec::new();
-    let mut problems = Vec::new();
-    let mut seen: Vec<&str> = Vec::with_capacity(raw.entries.len());
-    for (index, (key, value)) in raw.entries.iter().enumerate() {
-        let folded = fold(key);
-        if seen.contains(&key.as_ref()) {
-            let earlier = raw.entries.iter().find(|(other, _)| other == key).map_or("", |(_, value)| value);
-            problems.push(duplicate_key(key, earlier));
+    Converter::new(dataset, zone).convert(raw)
+}
+
+/// Reads the records of one file: what their keys mean is worked out once for all that have the same keys in a row.
+#[derive(Debug)]
+pub struct Converter {
+    dataset: Dataset,
+    zone: Tz,
+    keys: Vec<String>,
+    outline: Outline,
+}
+
+/// What the keys of a record mean, as places in its list of entries.
+#[derive(Debug, Default)]
+struct Outline {
+    /// The entry of each field of the dataset.
+    fields: Vec<Option<usize>>,
+    id: Option<usize>,
+    /// Entries that no field takes, with their keys as JSON, in the order in which they are kept.
+    unknown: Vec<(usize, String)>,
+    /// Entries whose key an earlier entry has as well, with the first of those.
+    repeated: Vec<(usize, usize)>,
+}
+
+impl Converter {
+    /// For records of a dataset. Times without an offset are read in `zone`.
+    pub fn new(dataset: Dataset, zone: Tz) -> Self {
+        Self { dataset, zone, keys: Vec::new(), outline: outline(dataset, &[]) }
+    }
+
+    /// Reads a record by the catalogue.
+    pub fn convert(&mut self, raw: &RawRecord<'_>) -> Converted {
+        let is_known = self.keys.iter().eq(raw.entries.iter().map(|(key, _)| key));
+        if !is_known {
+            self.keys = raw.entries.iter().map(|(key, _)| key.as_ref().to_owned()).collect();
+            self.outline = outline(self.dataset, &self.keys);
         }
-        seen.push(key);
+        let outline = &self.outline;
+        let value_of = |entry: usize| raw.entries[entry].1;
+        let mut problems: Vec<Problem> = (outline.repeated.iter())
+            .map(|(later, first)| duplicate_key(&self.keys[*later], value_of(*first)))
+            .collect();
+        let fields = self.dataset.fields();
+        let mut unsaid = Vec::new();
+        let mut values = Vec::with_capacity(fields.len());
+        for (field, entry) in fields.iter().zip(&outline.fields) {
+            values.push(match entry {
+                None => {
+                    if field.required {
+                        unsaid.push(field);
+                    }
+                    FieldValue::Absent
+                }
+                Some(entry) => read(field, value_of(*entry), self.zone, &mut problems),
+            });
+        }
+        let source_id = match outline.id.map(|entry| (value_of(entry), value::id(value_of(entry)))) {
+            Some((_, Ok(id))) => id,
+            Some((given, Err(_))) => {
+                problems.push(
+                    Problem::new(
+                        Code::FieldType,
+                        "the id is neither a number nor a short text",
+                        "give every record an id that is a number, or a text of at most 200 characters",
+                    )
+                    .in_field("id")
+                    .with_value(given),
+                );
+                None
+            }
+            None => None,
+        };
+        let extra = extra_of(raw, &outline.unknown);
+        let digest = digest_of_all(&values, &extra);
+        Converted { source_id, values, extra, problems, unsaid, digest }
+    }
+}
+
+fn outline(dataset: Dataset, keys: &[String]) -> Outline {
+    let mut chosen: Vec<Option<(usize, NameKind)>> = vec![None; dataset.fields().len()];
+    let mut id: Option<usize> = None;
+    let mut unknown: Vec<usize> = Vec::new();
+    let mut repeated = Vec::new();
+    let mut seen: HashMap<&str, usize> = HashMap::with_capacity(keys.len());
+    for (index, key) in keys.iter().enumerate() {
+        let folded = fold(key);
+        let first = *seen.entry(key).or_insert(index);
+        if first < index {
+            repeated.push((index, first));
+        }
         if folded == "id" {
-            if let Some(earlier) = id.replace(index).filter(|earlier| raw.entries[*earlier].0 != *key) {
+            if let Some(earlier) = id.replace(index).filter(|earlier| keys[*earlier] != *key) {
                 unknown.push(earlier);
             }
         } else if ELSEWHERE.contains(&(dataset, folded.as_ref())) {
         } else if let Some((field, kind)) = dataset.field_of_key(&folded) {
             match chosen[field] {
-                Some((earlier, _)) if raw.entries[earlier].0 == *key => chosen[field] = Some((index, kind)),
+                Some((earlier, _)) if keys[earlier] == *key => chosen[field] = Some((index, kind)),
                 Some((_, NameKind::Canonical)) => unknown.push(index),
                 Some((earlier, NameKind::Alias)) if kind == NameKind::Canonical => {
                     unknown.push(earlier);
@@ -173,39 +253,19 @@ pub fn convert(dataset: Dataset, raw: &RawRecord<'_>, zone: Tz) -> Converted {
         } else {
             unknown.push(index);
         }
-        let _ = value;
     }
-    let mut unsaid = Vec::new();
-    let mut values = Vec::with_capacity(fields.len());
-    for (field, chosen) in fields.iter().zip(&chosen) {
-        let value = match chosen {
-            None => {
-                if field.required {
-                    unsaid.push(field);
-                }
-                FieldValue::Absent
-            }
-            Some((index, _)) => read(field, raw.entries[*index].1, zone, &mut problems),
-        };
-        values.push(value);
+    unknown.sort_by(|one, other| keys[*one].cmp(&keys[*other]));
+    // The last of equal keys counts, as for known ones.
+    unknown.reverse();
+    unknown.dedup_by(|later, earlier| keys[*later] == keys[*earlier]);
+    unknown.reverse();
+    let as_json = |entry: usize| (entry, serde_json::Value::from(keys[entry].as_str()).to_string());
+    Outline {
+        fields: chosen.into_iter().map(|chosen| chosen.map(|(entry, _)| entry)).collect(),
+        id,
+        unknown: unknown.into_iter().map(as_json).collect(),
+        repeated,
     }
-    let source_id = match id.map(|index| (raw.entries[index].1, value::id(raw.entries[index].1))) {
-        Some((_, Ok(id))) => id,
-        Some((given, Err(_))) => {
-            problems.push(
-                Problem::new(
-                    Code::FieldType,
-                    "the id is neither a number nor a short text",
-                    "give every record an id that is a number, or a text of at most 200 characters",
-                )
-                .in_field("id")
-                .with_value(given),
-            );
-            None
-        }
-        None => None,
-    };
-    Converted { source_id, values, extra: extra_of(raw, unknown), problems, unsaid }
 }
 
 fn duplicate_key(key: &str, earlier: &str) -> Problem {
@@ -218,24 +278,15 @@ fn duplicate_key(key: &str, earlier: &str) -> Problem {
     .with_value(earlier)
 }
 
-fn extra_of(raw: &RawRecord<'_>, mut unknown: Vec<usize>) -> String {
-    if unknown.is_empty() {
-        return "{}".to_owned();
-    }
-    unknown.sort_by(|one, other| raw.entries[*one].0.cmp(&raw.entries[*other].0));
-    // The last of equal keys counts, as for known ones.
-    unknown.reverse();
-    unknown.dedup_by(|later, earlier| raw.entries[*later].0 == raw.entries[*earlier].0);
-    unknown.reverse();
+fn extra_of(raw: &RawRecord<'_>, unknown: &[(usize, String)]) -> String {
     let mut text = String::from("{");
-    for (index, entry) in unknown.into_iter().enumerate() {
-        let (key, value) = &raw.entries[entry];
+    for (index, (entry, key)) in unknown.iter().enumerate() {
         if index > 0 {
             text.push(',');
         }
-        text.push_str(&serde_json::Value::from(key.as_ref()).to_string());
+        text.push_str(key);
         text.push(':');
-        text.push_str(value);
+        text.push_str(raw.entries[*entry].1);
     }
     text.push('}');
     text
@@ -473,60 +524,86 @@ impl Converted {
             .position(|field| field.name == name)
             .map_or(&FieldValue::Absent, |index| &self.values[index])
     }
+}
 
-    /// A digest of everything the record says; equal for records that say the same under other keys.
-    pub fn digest(&self) -> Digest16 {
-        let mut hash = Sha256::new();
-        let mut scratch = String::new();
-        for value in &self.values {
-            hash_value(&mut hash, &mut scratch, value);
-        }
-        hash.update(self.extra.as_bytes());
-        half(hash)
+fn digest_of_all(values: &[FieldValue], extra: &str) -> Digest16 {
+    let mut text = String::with_capacity(1024);
+    for value in values {
+        push_value(&mut text, value);
     }
+    text.push_str(extra);
+    digest_of(&text)
 }
 
 /// A digest of a text, for ids and names.
 pub fn digest_of(text: &str) -> Digest16 {
-    half(Sha256::new_with_prefix(text.as_bytes()))
-}
-
-fn half(hash: Sha256) -> Digest16 {
-    let whole: [u8; 32] = hash.finalize().into();
+    let whole: [u8; 32] = Sha256::digest(text.as_bytes()).into();
     let mut half = [0; 16];
     half.copy_from_slice(&whole[..16]);
     half
 }
 
-fn hash_value(hash: &mut Sha256, scratch: &mut String, value: &FieldValue) {
+/// Every value as a text that no other value has.
+fn push_value(text: &mut String, value: &FieldValue) {
     use std::fmt::Write as _;
-    scratch.clear();
     // Writing to a `String` cannot fail.
     let _ = match value {
-        FieldValue::Absent => write!(scratch, "\0a"),
-        FieldValue::Cleared => write!(scratch, "\0c"),
-        FieldValue::Text(text) => write!(scratch, "\0t{}:", text.len()),
+        FieldValue::Absent => text.write_str("\0a"),
+        FieldValue::Cleared => text.write_str("\0c"),
+        FieldValue::Text(value) => write!(text, "\0t{}:{value}", value.len()),
         FieldValue::Instant(moment) => {
-            write!(scratch, "\0i{}{}", moment.utc.timestamp_micros(), moment.offset.as_deref().unwrap_or("-"))
+            write!(text, "\0i{}{}", moment.utc.timestamp_micros(), moment.offset.as_deref().unwrap_or("-"))
         }
-        FieldValue::Integer(number) => write!(scratch, "\0n{number}"),
-        FieldValue::Decimal(number) => write!(scratch, "\0d{number}"),
-        FieldValue::Boolean(value) => write!(scratch, "\0b{value}"),
-        FieldValue::Json(text) => write!(scratch, "\0j{}:{text}", text.len()),
-        FieldValue::Length(text, _) => write!(scratch, "\0l{}:{text}", text.len()),
-        FieldValue::Reference(reference) => hash_reference(scratch, reference),
+        FieldValue::Integer(number) => write!(text, "\0n{number}"),
+        FieldValue::Decimal(number) => write!(text, "\0d{number}"),
+        FieldValue::Boolean(value) => write!(text, "\0b{value}"),
+        FieldValue::Json(value) => write!(text, "\0j{}:{value}", value.len()),
+        FieldValue::Length(value, _) => write!(text, "\0l{}:{value}", value.len()),
+        FieldValue::Reference(reference) => push_reference(text, reference),
         FieldValue::References(references) => {
-            let _ = write!(scratch, "\0m{}", references.len());
-            references.iter().try_for_each(|reference| hash_reference(scratch, reference))
+            let _ = write!(text, "\0m{}", references.len());
+            references.iter().try_for_each(|reference| push_reference(text, reference))
         }
     };
-    hash.update(scratch.as_bytes());
-    if let FieldValue::Text(text) = value {
-        hash.update(text.as_bytes());
-    }
 }
 
-fn hash_reference(scratch: &mut String, reference: &Ref) -> fmt::Result {
+fn push_reference(text: &mut String, reference: &Ref) -> fmt::Result {
     use std::fmt::Write as _;
-    write!(scratch, "\0r{}:{}", reference.id.len(), reference.id)
+    write!(text, "\0r{}:{}", reference.id.len(), reference.id)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_keys_mean_is_worked_out_anew_when_they_change() {
+        let records = [
+            r#"{"id": 1, "title": "A", "zz": 1, "a-b": 2}"#,
+            r#"{"id": 2, "title": "B", "zz": 3, "a-b": 4}"#,
+            r#"{"title": "C", "id": 3, "zz": 5, "a-b": 6}"#,
+            r#"{"id": 4, "title": "D"}"#,
+            r#"{"id": 5, "title": "E", "title": "F", "zz": 7, "zz": 8}"#,
+            r#"{"id": 6, "title": "G", "title": "H", "zz": 9, "zz": 10}"#,
+            r#"{"id": 7, "name": "I", "title": "J"}"#,
+        ];
+        let expected = [
+            ("1", "A", r#"{"a-b":2,"zz":1}"#, 0),
+            ("2", "B", r#"{"a-b":4,"zz":3}"#, 0),
+            ("3", "C", r#"{"a-b":6,"zz":5}"#, 0),
+            ("4", "D", "{}", 0),
+            ("5", "F", r#"{"zz":8}"#, 2),
+            ("6", "H", r#"{"zz":10}"#, 2),
+            ("7", "J", r#"{"name":"I"}"#, 0),
+        ];
+        let mut converter = Converter::new(Dataset::Sessions, Tz::UTC);
+        for (text, (id, title, extra, problems)) in records.into_iter().zip(expected) {
+            let found = converter.convert(&RawRecord::parse(text).unwrap());
+            assert_eq!(found.source_id.as_deref(), Some(id));
+            assert_eq!(found.name(Dataset::Sessions), Some(title));
+            assert_eq!(found.extra, extra);
+            assert_eq!(found.problems.len(), problems, "{text}");
+        }
+    }
 }

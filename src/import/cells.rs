@@ -106,7 +106,7 @@ pub(crate) fn references(
 
 /// What a record says, with the links that others say of it, as the text that is kept to see whether it has changed.
 pub(crate) fn content_hash(record: &Converted, meant: &[String], extra_links: &[String]) -> String {
-    let mut digest = record.digest();
+    let mut digest = record.digest;
     if !meant.is_empty() || !extra_links.is_empty() {
         let mut text = crate::storage::hex(&digest);
         for id in meant.iter().chain(extra_links) {

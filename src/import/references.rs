@@ -93,7 +93,7 @@ impl DefinitionsBuilder {
         definition[16..24].copy_from_slice(&ordinal.to_be_bytes());
         definition[24] = u8::from(rejected);
         definition[25..33].copy_from_slice(&name_key(record.name(dataset)));
-        definition[33..].copy_from_slice(&record.digest());
+        definition[33..].copy_from_slice(&record.digest);
         self.definitions.push(definition)
     }
 

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
+use std::ops::Range;
+use std::sync::mpsc;
+use std::thread;
 
 use chrono_tz::Tz;
 use serde_json::value::RawValue;
 
 use crate::archive::{self, Archive, Limits};
 use crate::format::split::{Bounds, syntax_within};
-use crate::format::{Converted, Piece, RawRecord, SplitError, Splitter, Syntax, Top, forms, record, value};
+use crate::format::{Converted, Converter, Piece, RawRecord, SplitError, Splitter, Syntax, Top, forms, record, value};
 use crate::model::{Code, Dataset, Problem};
 
 /// Which entry holds what.
@@ -123,6 +126,7 @@ pub(crate) fn read_dataset<E>(
     }
 }
 
+/// Records are read and converted on a thread of their own, a little ahead of whoever looks at them.
 fn read_file<E>(
     archive: &Archive,
     limits: &Limits,
@@ -131,7 +135,89 @@ fn read_file<E>(
     zone: Tz,
     visit: &mut dyn FnMut(Item<'_>) -> Result<(), E>,
 ) -> Result<(), ReadError<E>> {
+    thread::scope(|scope| {
+        let (sender, receiver) = mpsc::sync_channel(BATCHES_AHEAD);
+        let reader = scope.spawn(move || {
+            let mut batch = Batch::default();
+            let read = convert_file(archive, limits, dataset, entry, zone, &mut |item| {
+                batch.push(item);
+                if batch.is_full() { sender.send(std::mem::take(&mut batch)).map_err(|_| NobodyReads) } else { Ok(()) }
+            });
+            // What was read before an error comes before it.
+            let sent = sender.send(batch).map_err(|_| NobodyReads);
+            read.and(sent.map_err(ReadError::Stopped))
+        });
+        let visited = receiver.into_iter().try_for_each(|batch: Batch| batch.visit(visit));
+        let read = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        visited.map_err(ReadError::Stopped)?;
+        read.map_err(|error| match error {
+            ReadError::File(problem) => ReadError::File(problem),
+            ReadError::Archive(problem) => ReadError::Archive(problem),
+            ReadError::Io(error) => ReadError::Io(error),
+            ReadError::Stopped(NobodyReads) => ReadError::Io(io::Error::other("the reader of a file was left alone")),
+        })
+    })
+}
+
+/// Batches that are read before the first of them is looked at.
+const BATCHES_AHEAD: usize = 2;
+
+/// Bytes of records in a batch, about.
+const BATCH_BYTES: usize = 64 * 1024;
+
+/// Records in a batch, at most.
+const BATCH_RECORDS: usize = 256;
+
+/// Whoever was given the records wants no more, and knows why.
+struct NobodyReads;
+
+/// Records on their way from one thread to another.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    records: Vec<BatchRecord>,
+}
+
+struct BatchRecord {
+    ordinal: u64,
+    position: u64,
+    raw: Option<Range<usize>>,
+    outcome: Result<Converted, Problem>,
+}
+
+impl Batch {
+    fn push(&mut self, item: Item<'_>) {
+        let Item { ordinal, position, raw, outcome } = item;
+        let raw = raw.map(|raw| {
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(raw);
+            start..self.bytes.len()
+        });
+        self.records.push(BatchRecord { ordinal, position, raw, outcome });
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes.len() >= BATCH_BYTES || self.records.len() >= BATCH_RECORDS
+    }
+
+    fn visit<E>(self, visit: &mut dyn FnMut(Item<'_>) -> Result<(), E>) -> Result<(), E> {
+        let Self { bytes, records } = self;
+        records.into_iter().try_for_each(|BatchRecord { ordinal, position, raw, outcome }| {
+            visit(Item { ordinal, position, raw: raw.map(|range| &bytes[range]), outcome })
+        })
+    }
+}
+
+fn convert_file<E>(
+    archive: &Archive,
+    limits: &Limits,
+    dataset: Dataset,
+    entry: usize,
+    zone: Tz,
+    visit: &mut dyn FnMut(Item<'_>) -> Result<(), E>,
+) -> Result<(), ReadError<E>> {
     let mut ordinal = 0;
+    let mut converter = Converter::new(dataset, zone);
     let top = if dataset == Dataset::Event { Top::Object } else { Top::Array };
     each_element(archive, limits, entry, top, &mut |position, bytes, outcome| {
         let (bytes, text) = match outcome {
@@ -154,13 +240,13 @@ fn read_file<E>(
             };
             for field in &fields {
                 let raw_field = RawRecord::parse(field).map_err(ElementError::Syntax)?;
-                let outcome = Ok(record::convert(dataset, &raw_field, zone));
+                let outcome = Ok(converter.convert(&raw_field));
                 visit(Item { ordinal, position, raw: bytes, outcome }).map_err(ElementError::Stopped)?;
                 ordinal += 1;
             }
             return Ok(());
         }
-        let mut converted = record::convert(dataset, &raw, zone);
+        let mut converted = converter.convert(&raw);
         if dataset == Dataset::Event && converted.source_id.is_none() && raw.get("id").is_none() {
             converted.source_id = raw.get("identifier").and_then(|raw| value::id(raw).ok().flatten());
         }
