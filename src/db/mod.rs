@@ -59,7 +59,7 @@ enum Pools {
 const WAL_AUTOCHECKPOINT_PAGES: &str = "10000";
 
 /// Page cache of the writing connection in KiB (negative is SQLite's way to say KiB).
-const WRITER_CACHE: &str = "-16384";
+const WRITER_CACHE: &str = "-12288";
 
 /// Page cache of each reading connection in KiB.
 const READER_CACHE: &str = "-2048";

@@ -118,7 +118,9 @@ pub(super) fn push_instant(text: &mut String, instant: &Timestamp) {
         return;
     };
     push_digits::<4>(text, year);
-    for (mark, number) in [('-', local.month()), ('-', local.day()), ('T', local.hour()), (':', local.minute()), (':', local.second())] {
+    for (mark, number) in
+        [('-', local.month()), ('-', local.day()), ('T', local.hour()), (':', local.minute()), (':', local.second())]
+    {
         text.push(mark);
         push_digits::<2>(text, number);
     }

@@ -183,8 +183,7 @@ pub fn moment(raw: &str, zone: Tz) -> Result<Option<Moment>, Bad> {
     if text.is_empty() {
         return Ok(None);
     }
-    let moment =
-        usual(text).or_else(|| with_offset(text)).or_else(|| local(text, zone)).ok_or(Bad::Date)?;
+    let moment = usual(text).or_else(|| with_offset(text)).or_else(|| local(text, zone)).ok_or(Bad::Date)?;
     if (1..=9999).contains(&moment.utc.year()) { Ok(Some(moment)) } else { Err(Bad::Date) }
 }
 
@@ -304,7 +303,8 @@ mod tests {
     fn the_short_way_reads_what_the_formats_read() {
         let dates = ["2018-03-22T", "2020-02-29T", "2019-02-29T", "0000-01-01T", "9999-12-31T", "2018-3-022T"];
         let times = ["00:00:00", "23:59:59", "24:00:00", "09:30:60", "1 :30:00"];
-        let offsets = ["Z", "z", "+00:00", "-00:00", "+08:00", "-09:30", "+23:59", "+24:00", "+01:60", "+0800", "+8:00", "", "é"];
+        let offsets =
+            ["Z", "z", "+00:00", "-00:00", "+08:00", "-09:30", "+23:59", "+24:00", "+01:60", "+0800", "+8:00", "", "é"];
         for date in dates {
             for (time, offset) in times.iter().flat_map(|time| offsets.map(|offset| (time, offset))) {
                 let text = format!("{date}{time}{offset}");

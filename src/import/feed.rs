@@ -76,8 +76,8 @@ impl From<std::io::Error> for FeedError {
     }
 }
 
-/// Chunks that are read ahead.
-const AHEAD: usize = 2;
+/// Chunks that are read ahead; one more is being put together meanwhile.
+const AHEAD: usize = 1;
 
 /// Reads a dataset from the record number `next` on.
 pub(crate) fn start(

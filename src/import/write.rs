@@ -14,7 +14,7 @@ use crate::store::media::{self, MediaReference, MediaState};
 use crate::store::records::{self, Existing, NewRecord, Unresolved, Writing};
 
 /// Most ids that are remembered between chunks.
-const REMEMBERED: usize = 50_000;
+const REMEMBERED: usize = 12_000;
 
 /// What is remembered between the chunks of one run.
 #[derive(Debug, Default)]
