@@ -39,12 +39,13 @@ pub struct Column {
 pub struct BulkTable {
     name: String,
     columns: Vec<Column>,
+    rows_per_statement: usize,
     many: String,
     copy: String,
 }
 
-/// Rows per statement on SQLite: beyond it the statement costs more to look up and bind than it saves.
-const ROWS_PER_STATEMENT: usize = 50;
+/// Values per statement on SQLite: beyond it the statement costs more to look up and bind than it saves.
+const VALUES_PER_STATEMENT: usize = 2_000;
 
 /// Bytes of COPY data sent at once.
 const COPY_BYTES: usize = 64 * 1024;
@@ -53,9 +54,10 @@ impl BulkTable {
     /// Describes a table; its name and columns come from the catalogue, never from what people send.
     pub fn new(name: &str, columns: Vec<Column>) -> Self {
         let names = columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
-        let many = insert_text(name, &names, columns.len(), ROWS_PER_STATEMENT);
+        let rows_per_statement = (VALUES_PER_STATEMENT / columns.len().max(1)).max(1);
+        let many = insert_text(name, &names, columns.len(), rows_per_statement);
         let copy = format!("COPY {name} ({names}) FROM STDIN");
-        Self { name: name.to_owned(), columns, many, copy }
+        Self { name: name.to_owned(), columns, rows_per_statement, many, copy }
     }
 
     /// The table's name.
@@ -70,52 +72,74 @@ impl BulkTable {
 }
 
 impl Tx {
-    /// Inserts rows whose values lie one after the other in `cells`, as many per row as the table has columns.
+    /// Inserts rows whose values come one after the other from `cells`, as many per row as the table has columns.
+    ///
+    /// Values are taken while the database is busy with the rows before them, so what it costs to make them is best left
+    /// to the iterator.
     ///
     /// # Errors
     /// Where the database is out of reach, or a row breaks a rule of the table: then none is in.
-    pub async fn insert_rows(&mut self, table: &BulkTable, cells: Vec<Arg>) -> Result<(), DbError> {
-        if cells.is_empty() {
+    pub async fn insert_rows(
+        &mut self,
+        table: &BulkTable,
+        cells: impl Iterator<Item = Arg> + Send,
+    ) -> Result<(), DbError> {
+        let mut cells = cells.peekable();
+        if cells.peek().is_none() {
             return Ok(());
         }
         match self {
             Self::Sqlite(tx) => insert_sqlite(tx, table, cells).await,
-            Self::Postgres(tx) => copy_postgres(tx, table, &cells).await,
+            Self::Postgres(tx) => copy_postgres(tx, table, cells).await,
         }
         .map_err(|error| DbError::new("write rows", error).at(&table.name))
     }
 }
 
-async fn insert_sqlite(tx: &mut sqlx::SqliteConnection, table: &BulkTable, cells: Vec<Arg>) -> Result<(), sqlx::Error> {
-    let width = table.columns.len();
-    let mut left = cells.len() / width;
-    let mut cells = cells.into_iter();
-    while left > 0 {
-        let rows = left.min(ROWS_PER_STATEMENT);
-        let mut bound = SqliteArguments::default();
-        bound.reserve(rows * width, 0);
-        for cell in cells.by_ref().take(rows * width) {
-            match cell {
-                Arg::Int(value) => bound.add(value),
-                Arg::Real(value) => bound.add(value),
-                Arg::Text(value) | Arg::Json(value) => bound.add(value),
-                Arg::Bool(value) => bound.add(value),
-                Arg::Instant(value) => bound.add(value.as_ref().map(instant_text)),
-            }
-            .map_err(sqlx::Error::Encode)?;
-        }
-        let text = if rows == ROWS_PER_STATEMENT {
+async fn insert_sqlite(
+    tx: &mut sqlx::SqliteConnection,
+    table: &BulkTable,
+    mut cells: impl Iterator<Item = Arg> + Send,
+) -> Result<(), sqlx::Error> {
+    let mut next = bind_rows(table, &mut cells)?;
+    while let Some((rows, bound)) = next {
+        let is_full = rows == table.rows_per_statement;
+        let text = if is_full {
             table.many.clone()
         } else {
             let names = table.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
-            insert_text(&table.name, &names, width, rows)
+            insert_text(&table.name, &names, table.columns.len(), rows)
         };
         // The last, shorter statement of a chunk has one of many lengths: it would only push others out of the cache.
-        let persistent = rows == ROWS_PER_STATEMENT;
-        sqlx::query_with(AssertSqlSafe(text).into_sql_str(), bound).persistent(persistent).execute(&mut *tx).await?;
-        left -= rows;
+        let write = sqlx::query_with(AssertSqlSafe(text).into_sql_str(), bound).persistent(is_full).execute(&mut *tx);
+        let (written, following) = futures_util::join!(write, async { bind_rows(table, &mut cells) });
+        written?;
+        next = following?;
     }
     Ok(())
+}
+
+/// Takes the values of the next statement; none where there are no more.
+fn bind_rows(
+    table: &BulkTable,
+    cells: &mut impl Iterator<Item = Arg>,
+) -> Result<Option<(usize, SqliteArguments)>, sqlx::Error> {
+    let most = table.rows_per_statement * table.columns.len();
+    let mut bound = SqliteArguments::default();
+    bound.reserve(most, 0);
+    let mut count = 0;
+    for cell in cells.take(most) {
+        count += 1;
+        match cell {
+            Arg::Int(value) => bound.add(value),
+            Arg::Real(value) => bound.add(value),
+            Arg::Text(value) | Arg::Json(value) => bound.add(value),
+            Arg::Bool(value) => bound.add(value),
+            Arg::Instant(value) => bound.add(value.as_ref().map(instant_text)),
+        }
+        .map_err(sqlx::Error::Encode)?;
+    }
+    Ok((count > 0).then(|| (count / table.columns.len(), bound)))
 }
 
 fn insert_text(table: &str, names: &str, width: usize, rows: usize) -> String {
@@ -123,17 +147,24 @@ fn insert_text(table: &str, names: &str, width: usize, rows: usize) -> String {
     format!("INSERT INTO {table} ({names}) VALUES {}", vec![row; rows].join(","))
 }
 
-async fn copy_postgres(tx: &mut sqlx::PgConnection, table: &BulkTable, cells: &[Arg]) -> Result<(), sqlx::Error> {
+async fn copy_postgres(
+    tx: &mut sqlx::PgConnection,
+    table: &BulkTable,
+    cells: impl Iterator<Item = Arg> + Send,
+) -> Result<(), sqlx::Error> {
     let mut copy = tx.copy_in_raw(&table.copy).await?;
     let mut buffer = String::with_capacity(COPY_BYTES + 4096);
-    for row in cells.chunks_exact(table.columns.len()) {
-        for (index, cell) in row.iter().enumerate() {
-            if index > 0 {
-                buffer.push('\t');
-            }
-            push_copy_text(&mut buffer, cell);
+    let last = table.columns.len() - 1;
+    let mut column = 0;
+    for cell in cells {
+        push_copy_text(&mut buffer, &cell);
+        if column < last {
+            buffer.push('\t');
+            column += 1;
+            continue;
         }
         buffer.push('\n');
+        column = 0;
         if buffer.len() >= COPY_BYTES {
             copy.send(buffer.as_bytes()).await?;
             buffer.clear();

@@ -13,7 +13,6 @@ use crate::store::records::columns_of;
 #[derive(Debug, Default)]
 pub(crate) struct Targets {
     ids: HashMap<Dataset, HashMap<String, i64>>,
-    count: usize,
 }
 
 impl Targets {
@@ -22,13 +21,7 @@ impl Targets {
     }
 
     pub(crate) fn insert(&mut self, dataset: Dataset, source_id: String, id: i64) {
-        self.count += 1;
         self.ids.entry(dataset).or_default().insert(source_id, id);
-    }
-
-    /// How many were put in.
-    pub(crate) fn len(&self) -> usize {
-        self.count
     }
 }
 

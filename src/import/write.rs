@@ -7,19 +7,21 @@ use super::cells::{Targets, overlay, overlay_extra, push_cells};
 use super::feed::{Feed, LoadRecord, is_list};
 use crate::db::{Arg, DbError, Tx};
 use crate::format::FieldValue;
+use crate::format::record::{Digest16, digest_of};
 use crate::model::Dataset;
 use crate::model::catalogue::{Field, FieldKind};
 use crate::model::report::{DatasetCounts, LinkCounts};
 use crate::store::media::{self, MediaReference, MediaState};
 use crate::store::records::{self, Existing, NewRecord, Unresolved, Writing};
 
-/// Most ids that are remembered between chunks.
-const REMEMBERED: usize = 12_000;
+/// Most ids that are remembered between chunks, at 28 bytes each.
+const REMEMBERED: usize = 110_000;
 
-/// What is remembered between the chunks of one run.
+/// The ids here of records that later ones are likely to refer to, by dataset and the digest of the source id.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    targets: Targets,
+    ids: HashMap<Dataset, HashMap<Digest16, i64>>,
+    count: usize,
 }
 
 /// How the records of an event are to be met.
@@ -39,11 +41,16 @@ pub(crate) struct Written {
 }
 
 impl Memory {
-    fn remember(&mut self, dataset: Dataset, source_id: String, id: i64) {
-        if self.targets.len() >= REMEMBERED {
-            self.targets = Targets::default();
+    fn remember(&mut self, dataset: Dataset, source_id: &str, id: i64) {
+        if self.count >= REMEMBERED {
+            *self = Self::default();
         }
-        self.targets.insert(dataset, source_id, id);
+        let before = self.ids.entry(dataset).or_default().insert(digest_of(source_id), id);
+        self.count += usize::from(before.is_none());
+    }
+
+    fn get(&self, dataset: Dataset, source_id: &str) -> Option<i64> {
+        self.ids.get(&dataset)?.get(&digest_of(source_id)).copied()
     }
 }
 
@@ -77,10 +84,10 @@ pub(crate) async fn write(
     }
     if is_referred_to(dataset) {
         for (source_id, id) in created {
-            memory.remember(dataset, source_id, id);
+            memory.remember(dataset, &source_id, id);
         }
         for (source_id, existing) in existing {
-            memory.remember(dataset, source_id, existing.id);
+            memory.remember(dataset, &source_id, existing.id);
         }
     }
     Ok(written)
@@ -167,7 +174,7 @@ async fn targets_of(
     for (target, ids) in wanted {
         let mut asked = Vec::new();
         for id in ids {
-            match memory.targets.get(target, id) {
+            match memory.get(target, id) {
                 Some(found) => targets.insert(target, id.to_owned(), found),
                 None => asked.push(id),
             }
@@ -176,7 +183,7 @@ async fn targets_of(
             continue;
         }
         for (source_id, id) in records::ids_of(tx, target, writing.event_id, &asked).await? {
-            memory.remember(target, source_id.clone(), id);
+            memory.remember(target, &source_id, id);
             targets.insert(target, source_id, id);
         }
     }
@@ -202,22 +209,21 @@ impl Writer<'_> {
         let table = self.dataset.definition().table;
         let first = records::take_ids(self.tx, table, new.len() as u64).await?;
         let mut created = Vec::with_capacity(new.len());
-        let mut rows = Vec::with_capacity(new.len());
         let mut links = Vec::new();
         let mut files = Vec::new();
-        for (id, record) in (first..).zip(new) {
-            self.note_unresolved(id, &record);
-            let speakers = self.speakers_of(&record);
-            self.count_links(&record, speakers.len() as u64);
+        for (id, record) in (first..).zip(&new) {
+            self.note_unresolved(id, record);
+            let speakers = self.speakers_of(record);
+            self.count_links(record, speakers.len() as u64);
             links.extend(speakers.iter().map(|speaker| (id, *speaker)));
-            let elsewhere = self.sessions_elsewhere(&record);
+            let elsewhere = self.sessions_elsewhere(record);
             self.written.links.session_speakers += elsewhere.len() as u64;
             links.extend(elsewhere.into_iter().map(|session| (session, id)));
-            files.extend(media_rows(self.dataset, id, &record));
+            files.extend(media_rows(self.dataset, id, record));
             created.push((record.source_id.clone(), id));
-            rows.push(self.row(id, record));
         }
-        self.written.counts.created += rows.len() as u64;
+        self.written.counts.created += new.len() as u64;
+        let rows = (first..).zip(new).map(|(id, record)| row(self.dataset, &self.targets, id, record));
         records::insert(self.tx, self.dataset, self.writing, rows).await?;
         records::insert_links(self.tx, &links).await?;
         media::insert(self.tx, self.writing, &files).await?;
@@ -263,7 +269,7 @@ impl Writer<'_> {
         self.note_unresolved(id, &record);
         let media: Vec<_> = media_rows(self.dataset, id, &record);
         let said = record.values.clone();
-        let row = self.row(id, record);
+        let row = row(self.dataset, &self.targets, id, record);
         let cells = overlay(self.dataset, &stored, &said, &row.cells);
         let extra = overlay_extra(&stored_extra, &row.extra);
         let changed = cells != stored || extra != stored_extra;
@@ -419,21 +425,21 @@ impl Writer<'_> {
         target == Dataset::Sessions
             && self.feed.checked.definitions.get(&target).is_some_and(|of| of.goes_in(source_id).unwrap_or(false))
     }
+}
 
-    fn row(&self, id: i64, record: LoadRecord) -> NewRecord {
-        let fields = self.dataset.fields();
-        let mut cells = Vec::with_capacity(fields.len() * 2);
-        for (field, value) in fields.iter().zip(record.values) {
-            let target = match field.kind {
-                FieldKind::Reference(target) => (record.references.iter())
-                    .find(|(of, _, _)| of.name == field.name)
-                    .and_then(|(_, _, ids)| self.targets.get(target, ids.first()?)),
-                _ => None,
-            };
-            push_cells(&mut cells, field, value, target);
-        }
-        NewRecord { id, source_id: record.source_id, cells, extra: record.extra, content_hash: record.content_hash }
+fn row(dataset: Dataset, targets: &Targets, id: i64, record: LoadRecord) -> NewRecord {
+    let fields = dataset.fields();
+    let mut cells = Vec::with_capacity(fields.len() * 2);
+    for (field, value) in fields.iter().zip(record.values) {
+        let target = match field.kind {
+            FieldKind::Reference(target) => (record.references.iter())
+                .find(|(of, _, _)| of.name == field.name)
+                .and_then(|(_, _, ids)| targets.get(target, ids.first()?)),
+            _ => None,
+        };
+        push_cells(&mut cells, field, value, target);
     }
+    NewRecord { id, source_id: record.source_id, cells, extra: record.extra, content_hash: record.content_hash }
 }
 
 fn scratch_failed(error: std::io::Error) -> DbError {

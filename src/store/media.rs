@@ -112,7 +112,7 @@ pub async fn insert(tx: &mut Tx, writing: &Writing, references: &[MediaReference
             writing.now.into(),
         ]);
     }
-    tx.insert_rows(&TABLE, cells).await
+    tx.insert_rows(&TABLE, cells.into_iter()).await
 }
 
 /// Forgets what a field named.

@@ -63,7 +63,7 @@ pub async fn insert(tx: &mut Tx, job: JobId, first: u64, problems: &[Problem]) -
             storable(Some(&problem.hint)),
         ]);
     }
-    tx.insert_rows(&TABLE, cells).await
+    tx.insert_rows(&TABLE, cells.into_iter()).await
 }
 
 /// Deletes the problems of a job.

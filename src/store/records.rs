@@ -271,15 +271,19 @@ pub async fn known(
 ///
 /// # Errors
 /// Where the database is out of reach, or a record with the same source id is there.
-pub async fn insert(tx: &mut Tx, dataset: Dataset, writing: &Writing, records: Vec<NewRecord>) -> Result<(), DbError> {
+pub async fn insert(
+    tx: &mut Tx,
+    dataset: Dataset,
+    writing: &Writing,
+    records: impl Iterator<Item = NewRecord> + Send,
+) -> Result<(), DbError> {
     let table = &of(dataset).table;
     let job = writing.job.to_string();
-    let mut cells = Vec::with_capacity(records.len() * table.columns().len());
-    for record in records {
-        cells.extend([record.id.into(), writing.event_id.into(), record.source_id.into()]);
-        cells.extend(record.cells);
-        push_tail(&mut cells, record.extra, record.content_hash, &job, writing.now);
-    }
+    let cells = records.flat_map(|record| {
+        let head: [Arg; 3] = [record.id.into(), writing.event_id.into(), record.source_id.into()];
+        let tail = tail(record.extra, record.content_hash, &job, writing.now);
+        head.into_iter().chain(record.cells).chain(tail)
+    });
     tx.insert_rows(table, cells).await
 }
 
@@ -295,15 +299,14 @@ pub async fn insert_event(
     now: Timestamp,
     record: NewRecord,
 ) -> Result<(), DbError> {
-    let table = &of(Dataset::Event).table;
-    let mut cells: Vec<Arg> = vec![record.id.into(), account.into(), root_url.into(), record.source_id.into()];
-    cells.extend(record.cells);
-    push_tail(&mut cells, record.extra, record.content_hash, &job.to_string(), now);
-    tx.insert_rows(table, cells).await
+    let head: [Arg; 4] = [record.id.into(), account.into(), root_url.into(), record.source_id.into()];
+    let tail = tail(record.extra, record.content_hash, &job.to_string(), now);
+    tx.insert_rows(&of(Dataset::Event).table, head.into_iter().chain(record.cells).chain(tail)).await
 }
 
-fn push_tail(cells: &mut Vec<Arg>, extra: String, content_hash: String, job: &str, now: Timestamp) {
-    cells.extend([Arg::Json(Some(extra)), content_hash.into(), job.into(), now.into(), now.into(), Arg::Instant(None)]);
+/// The columns behind the fields.
+fn tail(extra: String, content_hash: String, job: &str, now: Timestamp) -> [Arg; 6] {
+    [Arg::Json(Some(extra)), content_hash.into(), job.into(), now.into(), now.into(), Arg::Instant(None)]
 }
 
 /// The values of a record's fields, as [`field_columns`] orders them, and its unknown keys.
@@ -394,8 +397,8 @@ static LINKS: LazyLock<BulkTable> = LazyLock::new(|| {
 /// # Errors
 /// Where the database is out of reach, or a pair is linked already.
 pub async fn insert_links(tx: &mut Tx, pairs: &[(i64, i64)]) -> Result<(), DbError> {
-    let cells = pairs.iter().flat_map(|(session, speaker)| [Arg::from(*session), Arg::from(*speaker)]).collect();
-    tx.insert_rows(&LINKS, cells).await
+    let cells: Vec<Arg> = pairs.iter().flat_map(|(session, speaker)| [(*session).into(), (*speaker).into()]).collect();
+    tx.insert_rows(&LINKS, cells.into_iter()).await
 }
 
 const INSERTED_LINKS: Sql = Sql::per(
@@ -474,7 +477,7 @@ pub async fn keep_unresolved(tx: &mut Tx, event_id: i64, references: &[Unresolve
             reference.field.into(),
         ]);
     }
-    tx.insert_rows(&UNRESOLVED, cells).await
+    tx.insert_rows(&UNRESOLVED, cells.into_iter()).await
 }
 
 const FORGET_UNRESOLVED: Sql = Sql::same(
