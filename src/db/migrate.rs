@@ -16,12 +16,20 @@ struct Step {
 }
 
 /// Released steps are never edited: the database remembers their checksums.
-const STEPS: &[Step] = &[Step {
-    number: 1,
-    name: "main job",
-    sqlite: include_str!("migrations/0001_main_job.sqlite.sql"),
-    postgres: include_str!("migrations/0001_main_job.postgres.sql"),
-}];
+const STEPS: &[Step] = &[
+    Step {
+        number: 1,
+        name: "main job",
+        sqlite: include_str!("migrations/0001_main_job.sqlite.sql"),
+        postgres: include_str!("migrations/0001_main_job.postgres.sql"),
+    },
+    Step {
+        number: 2,
+        name: "exports",
+        sqlite: include_str!("migrations/0002_exports.sqlite.sql"),
+        postgres: include_str!("migrations/0002_exports.postgres.sql"),
+    },
+];
 
 const APPLIED: Sql = Sql::same("read the migrations", "SELECT coalesce(max(version), 0) FROM _sqlx_migrations");
 

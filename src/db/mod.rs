@@ -170,6 +170,22 @@ impl Database {
         }
     }
 
+    /// Begins a transaction that only reads, and sees one state of the tables from its first statement to its end.
+    ///
+    /// # Errors
+    /// Where the database is out of reach.
+    pub async fn begin_snapshot(&self) -> Result<Tx, DbError> {
+        let failed = |error| DbError::new("begin a snapshot", error);
+        match &self.pools {
+            Pools::Sqlite { readers, .. } => readers.begin().await.map(Tx::Sqlite).map_err(failed),
+            Pools::Postgres(pool) => pool
+                .begin_with("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                .await
+                .map(Tx::Postgres)
+                .map_err(failed),
+        }
+    }
+
     /// Reads rows outside of a transaction.
     ///
     /// # Errors

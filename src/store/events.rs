@@ -283,6 +283,9 @@ fn deletions() -> Vec<(&'static str, Sql)> {
         let table = dataset.definition().table;
         all.push((table, some(table, "id", "event_id = $1")));
     }
+    for (table, key) in [("export_sessions", "session_id"), ("export_runs", "scope"), ("export_folders", "event_id")] {
+        all.push((table, some(table, key, "event_id = $1") + " AND event_id = $1"));
+    }
     all.push(("event_roles", some("event_roles", "user_id", "event_id = $1") + " AND event_id = $1"));
     all.push(("import_hashes", some("import_hashes", "account", "event_id = $1") + " AND event_id = $1"));
     all.push(("events", some("events", "id", "id = $1")));
