@@ -13,6 +13,9 @@ use crate::archive::Limits;
 use crate::clock::Clock;
 use crate::config::{DatabaseAddress, Encryption, MailTransport, NamePattern, Settings};
 use crate::db::{Database, DatabaseOptions, DbError};
+use crate::export;
+use crate::export::page::PageTemplate;
+use crate::export::program::RenderError;
 use crate::fsx;
 use crate::import::{self, Services};
 use crate::inbox::{
@@ -21,6 +24,7 @@ use crate::inbox::{
 use crate::mail::{self, IncompleteUpload, Mailer, MailerSettings, Smtp, TemplateFault, Templates, Transport};
 use crate::queue::lock::{InstanceLock, InstanceLockError};
 use crate::queue::{Queue, QueueHandle, QueueSettings};
+use crate::schedule::{self, Schedules};
 use crate::signal::Signals;
 use crate::storage::MediaStore;
 use crate::store::jobs::{self, JobKind, NewJob};
@@ -33,6 +37,8 @@ pub struct App {
     pub settings: Arc<Settings>,
     /// What serves every import; the database, the time, the media store.
     pub services: Services,
+    /// What serves every export.
+    pub exports: export::Services,
     /// The templates of mails.
     pub templates: Arc<Templates>,
 }
@@ -54,6 +60,9 @@ pub enum AppError {
     /// A template of the admin cannot be used.
     #[error(transparent)]
     Template(#[from] TemplateFault),
+    /// The admin's template of the page cannot be used.
+    #[error("the template of the schedule page cannot be used: {0}")]
+    Page(RenderError),
     /// Another daemon works here.
     #[error(transparent)]
     Locked(#[from] InstanceLockError),
@@ -95,6 +104,7 @@ impl App {
                 .map_err(|source| AppError::Folder { path: path.display().to_string(), source })?;
         }
         let templates = Templates::load(Some(folders.templates.as_path()).filter(|path| path.exists()))?;
+        let page = Arc::new(PageTemplate::load(&folders.templates).map_err(AppError::Page)?);
         let database = Database::open(&DatabaseOptions {
             url: settings.database.address.url().expose_secret().to_owned(),
             connections: settings.database.connections,
@@ -102,7 +112,15 @@ impl App {
         })
         .await?;
         let services = services_of(&settings, database, clock, signals);
-        Ok(Self { settings: Arc::new(settings), services, templates: Arc::new(templates) })
+        let exports = export::Services {
+            database: services.database.clone(),
+            clock: services.clock.clone(),
+            signals: services.signals.clone(),
+            media: services.media.clone(),
+            outbox: settings.folders().outbox.clone(),
+            page,
+        };
+        Ok(Self { settings: Arc::new(settings), services, exports, templates: Arc::new(templates) })
     }
 
     /// Keeps other daemons away from the root, where the database is a file in it.
@@ -125,6 +143,7 @@ impl App {
         let worker = Worker {
             settings: Arc::clone(&self.settings),
             services: self.services.clone(),
+            exports: self.exports.clone(),
             templates: Arc::clone(&self.templates),
             watcher,
             mail_wake: Arc::clone(&mail_wake),
@@ -146,6 +165,10 @@ impl App {
                 // The error is one that a test has injected: the inbox stops as if the process had died.
                 let _ = inbox.await;
             });
+        }
+        if parts == Parts::All {
+            let (schedules, queue) = (self.schedules(), handle.clone());
+            tasks.spawn(schedule::run(schedules, move || queue.wake(), stop.clone()));
         }
         if self.is_space_low() {
             // Before the first claim; whoever looks at the space from now on says so.
@@ -207,6 +230,15 @@ impl App {
             created_at: claimed.claimed,
         };
         jobs::insert(&self.services.database, &job).await.map(drop)
+    }
+
+    fn schedules(&self) -> Schedules {
+        Schedules {
+            entries: self.settings.exports.clone(),
+            database: self.services.database.clone(),
+            clock: self.services.clock.clone(),
+            signals: self.services.signals.clone(),
+        }
     }
 
     fn queue_settings(&self) -> QueueSettings {
@@ -407,7 +439,7 @@ impl App {
 pub enum Parts {
     /// All of them.
     All,
-    /// Everything but the inbox: for a command that brings its own file.
+    /// Everything but the inbox and the schedules: for a command that brings its own work.
     WithoutInbox,
 }
 

@@ -324,6 +324,64 @@ pub fn sync_folder(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Syncs every file and folder below `path`, and itself.
+///
+/// # Errors
+/// Those of the file system.
+pub fn sync_tree(path: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            sync_tree(&entry.path())?;
+        } else if kind.is_file() {
+            File::open(entry.path())?.sync_all()?;
+        }
+    }
+    sync_folder(path)
+}
+
+/// Lets `path` be a second name of the file `existing`, whatever it was before.
+///
+/// A crash leaves what was there, or the new name, and perhaps a temporary beside it.
+///
+/// # Errors
+/// Those of the file system: what was there stays.
+pub fn replace_with_link(existing: &Path, path: &Path) -> io::Result<()> {
+    let temporary = folder_of(path).join(format!("{TEMPORARY_PREFIX}link-{}", std::process::id()));
+    remove_file(&temporary)?;
+    fs::hard_link(existing, &temporary)?;
+    rename_over(&temporary, path)
+}
+
+/// Lets `link` be a symbolic link to `target`, whatever it was before, in one rename; syncs the folder.
+///
+/// A crash leaves what was there, or the new link, and perhaps a temporary beside it.
+///
+/// # Errors
+/// Those of the file system: what was there stays. Only where the very last step, the sync of the folder, fails is the new
+/// link in place.
+pub fn replace_symlink(target: &Path, link: &Path) -> io::Result<()> {
+    let temporary = folder_of(link).join(format!("{TEMPORARY_PREFIX}symlink-{}", std::process::id()));
+    remove_file(&temporary)?;
+    std::os::unix::fs::symlink(target, &temporary)?;
+    rename_over(&temporary, link)?;
+    sync_folder(folder_of(link))
+}
+
+fn rename_over(from: &Path, to: &Path) -> io::Result<()> {
+    match rustix::fs::rename(from, to) {
+        Ok(()) => {
+            // Two names of one file stay both where one is renamed over the other.
+            remove_file(from)
+        }
+        Err(error) => {
+            let _ = fs::remove_file(from);
+            Err(error.into())
+        }
+    }
+}
+
 /// Makes a folder and those above it where they are missing, and syncs each folder that got a new one.
 ///
 /// A crash leaves some of them; the same call again makes the rest.

@@ -34,6 +34,12 @@ pub enum FailPoint {
     FinalBeforeMove,
     /// The source was moved, that is not recorded.
     MovedBeforeRow,
+    /// The files of an export are made and checked, its folder has no name yet.
+    ExportBeforePublish,
+    /// An export is published, its outcome is not frozen.
+    ExportAfterPublish,
+    /// The slot of a due export and its job are committed.
+    SlotTaken,
     /// The mail is about to be handed to the transport.
     MailBeforeSend,
     /// The transport has accepted the mail, that is not recorded.
@@ -41,8 +47,8 @@ pub enum FailPoint {
 }
 
 impl FailPoint {
-    /// Every point, in the order in which an archive passes them.
-    pub const ALL: [Self; 15] = [
+    /// Every point, in the order in which an archive and an export pass them.
+    pub const ALL: [Self; 18] = [
         Self::ClaimBeforeRename,
         Self::ClaimAfterRename,
         Self::ClaimAfterRow,
@@ -56,6 +62,9 @@ impl FailPoint {
         Self::ResultFilesWritten,
         Self::FinalBeforeMove,
         Self::MovedBeforeRow,
+        Self::ExportBeforePublish,
+        Self::ExportAfterPublish,
+        Self::SlotTaken,
         Self::MailBeforeSend,
         Self::MailAfterSend,
     ];

@@ -90,7 +90,7 @@ fn account_of(args: &ImportArgs, context: &Context) -> Result<String, Failure> {
 }
 
 /// Starts the parts of a daemon that work on jobs, unless a daemon works on this root already.
-fn start(app: &App, progress: &Arc<Progress>) -> Result<Option<(Daemon, Option<InstanceLock>)>, Failure> {
+pub(super) fn start(app: &App, progress: &Arc<Progress>) -> Result<Option<(Daemon, Option<InstanceLock>)>, Failure> {
     match app.lock() {
         Ok(lock) => {
             let progress = Arc::clone(progress);
@@ -151,7 +151,7 @@ async fn import(
 }
 
 /// Waits until a job has ended, whoever works on it; none where this command was stopped first.
-async fn wait_for_end(
+pub(super) async fn wait_for_end(
     app: &App,
     job: JobId,
     progress: &Progress,

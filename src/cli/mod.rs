@@ -10,6 +10,7 @@ mod context;
 mod daemon;
 mod events;
 mod exit;
+mod export;
 mod import;
 mod jobs;
 mod logs;
@@ -17,6 +18,7 @@ mod mail;
 mod progress;
 mod report;
 mod run;
+mod schedule;
 mod show;
 mod status;
 
@@ -95,7 +97,12 @@ enum Command {
     Import(import::ImportArgs),
     /// Say what an import would do and every problem, without writing anything
     Check(check::CheckArgs),
-    /// Jobs: one per dropped archive
+    /// Write events into files now, as a schedule does at its times
+    Export(export::ExportArgs),
+    /// When exports run
+    #[command(subcommand)]
+    Schedule(schedule::ScheduleCommand),
+    /// Jobs: one per dropped archive, one per export
     #[command(subcommand)]
     Jobs(jobs::JobsCommand),
     /// Events that were imported
@@ -171,6 +178,8 @@ async fn dispatch(
         Command::Run(args) => run::run(args, context, out).await,
         Command::Import(args) => import::run(args, context, out).await,
         Command::Check(args) => check::run(args, context, out).await,
+        Command::Export(args) => export::run(args, context, out).await,
+        Command::Schedule(command) => schedule::run(command, &context, out).await,
         Command::Jobs(command) => jobs::run(command, &context, out).await,
         Command::Events(command) => events::run(command, &context, out).await,
         Command::Accounts(command) => accounts::run(command, &context, out).await,

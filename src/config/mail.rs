@@ -46,6 +46,10 @@ pub struct MailSwitches {
     pub import_failed: bool,
     /// Some records were rejected.
     pub partial: bool,
+    /// Events were exported.
+    pub exported: bool,
+    /// An event was not exported.
+    pub export_failed: bool,
     /// An upload stays unfinished.
     pub incomplete_upload: bool,
     /// To the admin.
@@ -69,6 +73,8 @@ impl MailSection {
                 imported: reader.switch("mail.send.imported"),
                 import_failed: reader.switch("mail.send.import_failed"),
                 partial: reader.switch("mail.send.partial"),
+                exported: reader.switch("mail.send.exported"),
+                export_failed: reader.switch("mail.send.export_failed"),
                 incomplete_upload: reader.switch("mail.send.incomplete_upload"),
                 admin: reader.switch("mail.send.admin"),
             },

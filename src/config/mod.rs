@@ -5,6 +5,7 @@
 
 mod accounts;
 mod database;
+mod export;
 mod fault;
 mod folders;
 mod import;
@@ -27,6 +28,7 @@ use ::config::Value;
 
 pub use accounts::{Account, Allow};
 pub use database::{DatabaseAddress, DatabaseSection};
+pub use export::ExportEntry;
 pub use fault::{Fault, Faults};
 pub use folders::Folders;
 pub use import::ImportSection;
@@ -67,6 +69,8 @@ pub struct Settings {
     /// What is logged.
     pub log: LogSection,
     accounts: Vec<Account>,
+    /// Exports at set times.
+    pub exports: Vec<ExportEntry>,
     explained: Vec<Explained>,
 }
 
@@ -140,6 +144,7 @@ impl Settings {
         let mail = MailSection::read(reader);
         let smtp = SmtpSection::read(reader);
         let accounts = accounts::read(reader, &inbox, &import);
+        let exports = export::read(reader, &inbox, &accounts);
         let log = LogSection::read(reader);
         Self {
             folders,
@@ -153,6 +158,7 @@ impl Settings {
             smtp,
             log,
             accounts,
+            exports,
             explained: Vec::new(),
         }
     }

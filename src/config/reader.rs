@@ -86,42 +86,57 @@ impl Reader {
 
     /// `true` or `false`.
     pub(super) fn switch(&mut self, key: &str) -> bool {
+        let found = self.optional_switch(key);
+        self.needed(key, found)
+    }
+
+    /// `true` or `false`, or nothing.
+    pub(super) fn optional_switch(&mut self, key: &str) -> Option<bool> {
         let rule = Rule::new("must be true or false", "write `true` or `false`");
-        let found = self.take(key, &rule, secret::show, |value| match &value.kind {
+        self.take(key, &rule, secret::show, |value| match &value.kind {
             ValueKind::Boolean(switch) => Some(*switch),
             ValueKind::String(text) => text.trim().parse().ok(),
             _ => None,
-        });
-        self.needed(key, found)
+        })
     }
 
     /// A whole number of the given range.
     pub(super) fn number<T: TryFrom<u64> + Default>(&mut self, key: &str, range: RangeInclusive<u64>) -> T {
+        let found = self.optional_number(key, range);
+        self.needed(key, found)
+    }
+
+    /// A whole number of the given range, or nothing.
+    pub(super) fn optional_number<T: TryFrom<u64>>(&mut self, key: &str, range: RangeInclusive<u64>) -> Option<T> {
         let (least, most) = (range.start(), range.end());
         let rule = Rule::new(
             format!("must be a whole number from {least} to {most}"),
             format!("write a number from {least} to {most}"),
         );
-        let found = self.take(key, &rule, secret::show, |value| {
+        self.take(key, &rule, secret::show, |value| {
             let number = match &value.kind {
                 ValueKind::I64(number) => u64::try_from(*number).ok(),
                 ValueKind::String(text) => text.trim().parse().ok(),
                 _ => None,
             };
             number.filter(|number| range.contains(number)).and_then(|number| T::try_from(number).ok())
-        });
-        self.needed(key, found)
+        })
     }
 
     /// A length of time of the given range.
     pub(super) fn duration(&mut self, key: &str, range: RangeInclusive<Duration>) -> Duration {
+        let found = self.optional_duration(key, range);
+        self.needed(key, found)
+    }
+
+    /// A length of time of the given range, or nothing.
+    pub(super) fn optional_duration(&mut self, key: &str, range: RangeInclusive<Duration>) -> Option<Duration> {
         let (least, most) = (units::show_duration(*range.start()), units::show_duration(*range.end()));
         let rule = Rule::new(
             format!("must be a length of time from {least} to {most}"),
             "write a number with its unit, such as \"100ms\", \"30s\", \"15m\", \"24h\" or \"4d\"",
         );
-        let found = self.parsed(key, &rule, |text| units::parse_duration(text).filter(|found| range.contains(found)));
-        self.needed(key, found)
+        self.parsed(key, &rule, |text| units::parse_duration(text).filter(|found| range.contains(found)))
     }
 
     /// A size in bytes of the given range.

@@ -92,9 +92,9 @@ fn every_key_of_the_documented_defaults_is_read_and_every_key_that_is_read_is_do
     let mut documented = BTreeSet::new();
     for (key, value) in &layer.values {
         match &value.kind {
-            ::config::ValueKind::Array(items) if key == "accounts" => {
+            ::config::ValueKind::Array(items) if unknown::BLOCKS.iter().any(|(list, _)| list == key) => {
                 let blocks = items.iter().filter_map(|item| item.clone().into_table().ok());
-                documented.extend(blocks.flat_map(|block| block.into_keys().map(|name| format!("accounts[0].{name}"))));
+                documented.extend(blocks.flat_map(|block| block.into_keys().map(|name| format!("{key}[0].{name}"))));
             }
             _ => {
                 documented.insert(key.clone());
@@ -104,10 +104,13 @@ fn every_key_of_the_documented_defaults_is_read_and_every_key_that_is_read_is_do
     let mut reader = Reader::new(layer.values.into_iter().collect());
     Settings::read(&mut reader);
     let (read, ..) = reader.finish();
-    let read: BTreeSet<String> = read.into_iter().filter(|key| key != "accounts").collect();
+    let read: BTreeSet<String> =
+        read.into_iter().filter(|key| unknown::BLOCKS.iter().all(|(list, _)| list != key)).collect();
     assert_eq!(documented, read);
-    let fields: BTreeSet<String> = accounts::FIELDS.iter().map(|field| format!("accounts[0].{field}")).collect();
-    assert_eq!(fields, read.into_iter().filter(|key| key.starts_with("accounts")).collect());
+    for (list, fields) in unknown::BLOCKS {
+        let fields: BTreeSet<String> = fields.iter().map(|field| format!("{list}[0].{field}")).collect();
+        assert_eq!(fields, read.iter().filter(|key| key.starts_with(list)).cloned().collect());
+    }
 }
 
 #[test]
@@ -116,12 +119,16 @@ fn settings_are_explained_in_the_order_of_the_documented_defaults() {
     let mut documented = Vec::new();
     for line in everything_switched_on().lines() {
         if let Some(name) = line.strip_prefix('[') {
-            section = name.trim_end_matches(']').replace("[accounts", "accounts[0]");
+            section = name.trim_end_matches(']').replace("[accounts", "accounts[0]").replace("[export", "export[0]");
         } else if let Some((name, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
             documented.push(format!("{section}.{name}"));
         }
     }
-    let settings = Settings::load(&sources(&[], &[("accounts", r#"[{name = "berlin"}]"#)])).unwrap();
+    let settings = Settings::load(&sources(
+        &[],
+        &[("accounts", r#"[{name = "berlin"}]"#), ("export", r#"[{name = "n", cron = "0 3 * * *"}]"#)],
+    ))
+    .unwrap();
     let explained: Vec<_> = settings.explain().iter().map(|explained| explained.key.clone()).collect();
     assert_eq!(explained, documented);
 }

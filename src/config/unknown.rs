@@ -5,10 +5,10 @@ use std::ffi::OsString;
 
 use ::config::ValueKind;
 
-use super::accounts;
 use super::fault::Fault;
 use super::reader::{DEFAULT, Reader};
 use super::sources::{self, Layer};
+use super::{accounts, export};
 
 /// Takes unknown keys out of a layer and reports them.
 pub(super) fn set_aside(layer: Layer, known: &[String]) -> (Layer, Vec<Fault>) {
@@ -27,11 +27,16 @@ pub(super) fn set_aside(layer: Layer, known: &[String]) -> (Layer, Vec<Fault>) {
     (Layer { values }, faults)
 }
 
-/// Reports unknown keys in `[[accounts]]` blocks.
+/// Lists of blocks, and the keys that a block of each may have.
+pub(super) const BLOCKS: [(&str, &[&str]); 2] = [("accounts", &accounts::FIELDS), ("export", &export::FIELDS)];
+
+/// Reports unknown keys in blocks such as `[[accounts]]`.
 pub(super) fn in_blocks(reader: &Reader) -> Vec<Fault> {
-    let fields: Vec<String> = accounts::FIELDS.iter().map(|field| (*field).to_owned()).collect();
     let fault = |(key, origin): (String, String)| {
         let (block, field) = key.split_once("].").unwrap_or(("", &key));
+        let list = block.split('[').next().unwrap_or_default();
+        let fields = BLOCKS.iter().find(|(name, _)| *name == list).map_or(&[][..], |(_, fields)| *fields);
+        let fields: Vec<String> = fields.iter().map(|field| (*field).to_owned()).collect();
         let remedy = match nearest(field, &fields) {
             Some(field) => format!("did you mean `{block}].{field}`?"),
             None => format!("take it away; a block may have {}", fields.join(", ")),
@@ -68,6 +73,8 @@ fn unknown(key: &str, origin: String, known: &[String]) -> Fault {
         ("is a section and has no value itself", remedy)
     } else if key.starts_with("accounts.") {
         (RULE, "write each account as a block `[[accounts]]` with a `name`".to_owned())
+    } else if key.starts_with("export.") {
+        (RULE, "write each export as a block `[[export]]` with a `name`".to_owned())
     } else if let Some(key) = nearest(key, known) {
         (RULE, format!("did you mean `{key}`?"))
     } else {

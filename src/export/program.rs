@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Timelike, Utc};
 use chrono_tz::Tz;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// Everything of an event that is small: the event itself, its rooms, tracks, types, links and sponsors.
@@ -359,11 +359,11 @@ pub enum RenderError {
 }
 
 /// What was left out or changed, by reason.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notes(BTreeMap<NoteCode, Noted>);
 
 /// How often something was noted, with the first cases.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Noted {
     /// How often.
     pub count: u64,
@@ -372,7 +372,7 @@ pub struct Noted {
 }
 
 /// One case of a note.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Example {
     /// The record's id in the archive; none for the event itself.
     pub source_id: Option<String>,
@@ -389,7 +389,7 @@ const EXAMPLES: usize = 20;
 const EXAMPLE_LENGTH: usize = 120;
 
 /// Why something was left out or changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum NoteCode {
     /// The event has no begin: the first session's counts.
@@ -416,6 +416,12 @@ pub enum NoteCode {
     FormulaNeutralised,
     /// A text is longer than the format carries: it was cut.
     TextCut,
+    /// A session takes longer than the format can say: it was given the longest time.
+    LengthCut,
+    /// A name is missing, or two rooms have the same: it was given one of its own.
+    NameGiven,
+    /// A table has more rows than the format carries: the rest was left out.
+    RowsLeftOut,
     /// Rich text held what a page must not show: it was taken out.
     MarkupRemoved,
     /// A link is none that a page may carry: it was left out.
@@ -424,6 +430,33 @@ pub enum NoteCode {
     PrivateLeftOut,
     /// A media file is not there, or its kind is not exported.
     MediaLeftOut,
+}
+
+impl NoteCode {
+    /// What it means, for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::EventWithoutStart => "the event has no begin: the first session's counts",
+            Self::EventWithoutZone => "the event names no zone: times are shown in UTC",
+            Self::NotScheduled => "without a time, not in schedules",
+            Self::NotAccepted => "not accepted, not in schedules",
+            Self::EndGuessed => "without a usable end: one was assumed",
+            Self::OutsideEvent => "outside of the event's days",
+            Self::Overlapping => "in a room that is taken at that time",
+            Self::WithoutRoom => "without a room",
+            Self::AfterMidnight => "after midnight: shown under the day before",
+            Self::CharactersRemoved => "with characters that the format cannot carry: left out",
+            Self::FormulaNeutralised => "beginning like a formula: made harmless",
+            Self::TextCut => "too long for the format: cut",
+            Self::LengthCut => "longer than the format can say: given the longest time",
+            Self::NameGiven => "without a name, or with one that another has: given one",
+            Self::RowsLeftOut => "rows beyond what the format carries: left out",
+            Self::MarkupRemoved => "with markup that a page must not show: taken out",
+            Self::LinkLeftOut => "links that a page must not carry: left out",
+            Self::PrivateLeftOut => "personal data: left out",
+            Self::MediaLeftOut => "media files: not in the archive",
+        }
+    }
 }
 
 impl Notes {

@@ -3,6 +3,7 @@
 //! No mail trouble touches a job: a mail is a row that is queued with the job's end and sent later.
 
 mod compose;
+mod export;
 mod file;
 mod mailer;
 mod render;
@@ -18,6 +19,7 @@ use std::fmt;
 use crate::model::JobState;
 
 pub use compose::{ATTACHMENT_BYTES, AddressFault, Attachment, ComposeFault, Composed, Outgoing, compose, mailbox};
+pub use export::{ExportMail, ExportedEventMail, render_export};
 pub use mailer::{Addressed, Delivered, Mailer, MailerSettings, for_queue};
 pub use render::{
     AdminMail, DigestLine, DigestMail, IncompleteUpload, render_admin, render_digest, render_incomplete_upload,
@@ -38,6 +40,10 @@ pub enum MailKind {
     ImportFailed,
     /// Something of an archive is in, and something was rejected.
     Partial,
+    /// Events were exported.
+    Exported,
+    /// An event was not exported.
+    ExportFailed,
     /// A file in the inbox does not get whole.
     IncompleteUpload,
     /// Something that no account can mend.
@@ -50,10 +56,12 @@ pub enum MailKind {
 
 impl MailKind {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Imported,
         Self::ImportFailed,
         Self::Partial,
+        Self::Exported,
+        Self::ExportFailed,
         Self::IncompleteUpload,
         Self::Admin,
         Self::Digest,
@@ -66,6 +74,8 @@ impl MailKind {
             Self::Imported => "imported",
             Self::ImportFailed => "import_failed",
             Self::Partial => "partial",
+            Self::Exported => "exported",
+            Self::ExportFailed => "export_failed",
             Self::IncompleteUpload => "incomplete_upload",
             Self::Admin => "admin",
             Self::Digest => "digest",
@@ -91,7 +101,7 @@ impl MailKind {
     /// Whether such mails are folded into a digest where many wait for one recipient.
     pub fn folds(self) -> bool {
         match self {
-            Self::Imported | Self::ImportFailed | Self::Partial => true,
+            Self::Imported | Self::ImportFailed | Self::Partial | Self::Exported | Self::ExportFailed => true,
             Self::IncompleteUpload | Self::Admin | Self::Digest | Self::Test => false,
         }
     }

@@ -183,9 +183,9 @@ fn digest_view(mail: &DigestMail<'_>) -> DigestView {
         u64::try_from(found).unwrap_or(u64::MAX)
     };
     let urgency = |kind: MailKind| match kind {
-        MailKind::ImportFailed | MailKind::Admin => 0,
+        MailKind::ImportFailed | MailKind::ExportFailed | MailKind::Admin => 0,
         MailKind::Partial | MailKind::IncompleteUpload => 1,
-        MailKind::Imported | MailKind::Digest | MailKind::Test => 2,
+        MailKind::Imported | MailKind::Exported | MailKind::Digest | MailKind::Test => 2,
     };
     let mut lines: Vec<&DigestLine> = mail.lines.iter().collect();
     lines.sort_by_key(|line| (urgency(line.kind), line.at));
@@ -194,9 +194,9 @@ fn digest_view(mail: &DigestMail<'_>) -> DigestView {
         kind: MailKind::Digest.as_str(),
         public_name: clean(mail.public_name),
         total_words: counted(total, "job"),
-        imported: number(count(|kind| kind == MailKind::Imported)),
+        imported: number(count(|kind| matches!(kind, MailKind::Imported | MailKind::Exported))),
         partial: count(|kind| kind == MailKind::Partial),
-        failed: count(|kind| kind == MailKind::ImportFailed),
+        failed: count(|kind| matches!(kind, MailKind::ImportFailed | MailKind::ExportFailed)),
         more: u64::try_from(lines.len().saturating_sub(DIGEST_LINES)).unwrap_or(u64::MAX),
         lines: lines
             .into_iter()
@@ -248,6 +248,7 @@ pub(super) fn samples() -> Vec<(MailKind, Value)> {
     let lines = [MailKind::ImportFailed, MailKind::Partial, MailKind::Imported].map(line).to_vec();
     let digest = digest_view(&DigestMail { public_name: "eventferry", lines });
     samples.push((MailKind::Digest, Value::from(Serde(digest))));
+    samples.extend(super::export::samples());
     let test = TestView { kind: MailKind::Test.as_str(), public_name: "eventferry".to_owned() };
     samples.push((MailKind::Test, Value::from(Serde(test))));
     samples

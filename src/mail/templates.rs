@@ -23,11 +23,17 @@ built_in! {
     "imported.subject" "imported.txt" "imported.html"
     "import_failed.subject" "import_failed.txt" "import_failed.html"
     "partial.subject" "partial.txt" "partial.html"
+    "export.txt" "export.html"
+    "exported.subject" "exported.txt" "exported.html"
+    "export_failed.subject" "export_failed.txt" "export_failed.html"
     "incomplete_upload.subject" "incomplete_upload.txt" "incomplete_upload.html"
     "admin.subject" "admin.txt" "admin.html"
     "digest.subject" "digest.txt" "digest.html"
     "test.subject" "test.txt" "test.html"
 }
+
+/// The template of the schedule page lies in the same folder.
+const NO_MAIL: &str = "schedule.html";
 
 /// A mail in words, not yet addressed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,7 +104,7 @@ impl Templates {
                 });
             }
         };
-        for (file, text) in &found {
+        for (file, text) in found.iter().filter(|(file, _)| file != NO_MAIL) {
             let known = BUILT_IN.iter().any(|(name, _)| name == file);
             match text {
                 Err(error) => faults.push(FileFault {

@@ -1,6 +1,7 @@
 //! What the daemon talks about: jobs, datasets and their catalogue, records, problems, reports. No I/O.
 
 pub mod catalogue;
+pub mod export;
 pub mod job;
 pub mod policy;
 pub mod problem;

@@ -7,4 +7,6 @@ pub mod mails;
 pub mod media;
 pub mod notifications;
 pub mod problems;
+pub mod programme;
 pub mod records;
+pub mod schedules;

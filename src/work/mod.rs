@@ -1,5 +1,6 @@
-//! A job from its claim to its end: import, result files, final state, mail, and the move of the dropped file.
+//! A job from its claim to its end: import or export, result files, final state, mail, and the move of a dropped file.
 
+mod export;
 mod finish;
 mod sources;
 mod sweep;
@@ -17,7 +18,7 @@ use crate::model::{Code, JobId, JobState, Problem};
 use crate::outbox::{self, STATUS_VERSION, Status, StatusWriter};
 use crate::pace::Turn;
 use crate::queue::{Outcome, Runner};
-use crate::store::jobs::{ClaimedJob, Lease, MustEnd};
+use crate::store::jobs::{ClaimedJob, JobKind, Lease, MustEnd};
 
 pub use sources::{WorkFolder, move_sources};
 pub use sweep::{Swept, sweep};
@@ -29,12 +30,14 @@ pub const SOURCE_FILE: &str = "source.zip";
 /// Told of the progress of every job.
 pub type Watcher = Arc<dyn Fn(JobId, &str, u64, u64) + Send + Sync>;
 
-/// Runs imports.
+/// Runs imports and exports.
 pub struct Worker {
     /// The settings in force.
     pub settings: Arc<Settings>,
     /// What serves every import.
     pub services: Services,
+    /// What serves every export.
+    pub exports: crate::export::Services,
     /// The templates of mails.
     pub templates: Arc<Templates>,
     /// Told of progress, where somebody looks on.
@@ -45,6 +48,9 @@ pub struct Worker {
 
 impl Runner for Worker {
     async fn run(&self, lease: Lease, job: ClaimedJob, turn: Turn, stop: CancellationToken) -> Outcome {
+        if job.job.kind == JobKind::Export.as_str() {
+            return self.run_export(lease, job, stop).await;
+        }
         let turn = Arc::new(tokio::sync::Mutex::new(turn));
         let import = self.import_of(lease, &job);
         if let Some(outcome) = &job.outcome {

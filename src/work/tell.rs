@@ -133,7 +133,7 @@ pub async fn tell_admin(
     tx.commit().await
 }
 
-fn admin_rows(
+pub(super) fn admin_rows(
     settings: &Settings,
     services: &Services,
     templates: &Templates,
@@ -198,7 +198,7 @@ pub async fn tell_incomplete(
 }
 
 #[expect(clippy::too_many_arguments, reason = "two rows have as many columns")]
-fn rows(
+pub(super) fn rows(
     settings: &Settings,
     services: &Services,
     kind: MailKind,
@@ -240,6 +240,8 @@ fn is_on(mail: &MailSection, kind: MailKind) -> bool {
         MailKind::Imported => mail.send.imported,
         MailKind::ImportFailed => mail.send.import_failed,
         MailKind::Partial => mail.send.partial,
+        MailKind::Exported => mail.send.exported,
+        MailKind::ExportFailed => mail.send.export_failed,
         MailKind::IncompleteUpload => mail.send.incomplete_upload,
         MailKind::Admin => mail.send.admin,
         MailKind::Digest | MailKind::Test => true,

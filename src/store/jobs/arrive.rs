@@ -3,7 +3,7 @@
 use super::source_turn::{self, Ahead};
 use super::{JobKind, behind};
 use crate::clock::Timestamp;
-use crate::db::{Arg, Database, DbError, Sql};
+use crate::db::{Arg, Database, DbError, Sql, Tx};
 use crate::model::{JobId, JobState};
 
 /// A job that is to be.
@@ -27,6 +27,23 @@ pub struct NewJob {
     pub retry_of: Option<JobId>,
     /// When the file was claimed.
     pub created_at: Timestamp,
+}
+
+/// An export that is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewExport {
+    /// Its id; sorts by time.
+    pub id: JobId,
+    /// Whose events are exported.
+    pub account: String,
+    /// What it is called in lists.
+    pub name: String,
+    /// What is to be exported, as JSON; kept byte for byte.
+    pub request: String,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+    /// When it may begin.
+    pub run_at: Timestamp,
 }
 
 /// What became of the wish for a new job.
@@ -63,6 +80,14 @@ const INSERT: Sql = Sql::same(
      'held') ON CONFLICT (id) DO NOTHING",
 );
 
+const INSERT_EXPORT: Sql = Sql::same(
+    "insert an export",
+    "INSERT INTO jobs (id, kind, account, state, archive_name, archive_bytes, source_turn, again, created_at, run_at, \
+     epoch, beat, attempts, outages, strikes, cancel_requested, stage_done, stage_total, event_created, source_state, \
+     request) \
+     VALUES ($1, $2, $3, $4, $5, 0, FALSE, FALSE, $6, $7, 0, 0, 0, 0, 0, FALSE, 0, 0, FALSE, 'moved', $8)",
+);
+
 const STATE: Sql = Sql::per(
     "read a job to cancel it",
     "SELECT state FROM jobs WHERE id = $1",
@@ -84,7 +109,7 @@ const CANCEL: Sql = Sql::same(
     ),
 );
 
-pub(super) const STATEMENTS: &[Sql] = &[INSERT, STATE, CANCEL];
+pub(super) const STATEMENTS: &[Sql] = &[INSERT, INSERT_EXPORT, STATE, CANCEL];
 
 /// Inserts a job as `queued`, or as `blocked` where an earlier import with its source key is unfinished. A job that is
 /// there already stays as it is.
@@ -126,6 +151,24 @@ pub async fn insert(database: &Database, job: &NewJob) -> Result<Insertion, DbEr
         .await?;
     tx.commit().await?;
     Ok(if inserted == 1 { Insertion::New { blocked_on } } else { Insertion::Known })
+}
+
+/// Inserts an export as `queued` inside the caller's transaction, which takes its slot as well.
+///
+/// # Errors
+/// Where the database is out of reach.
+pub async fn insert_export(tx: &mut Tx, export: &NewExport) -> Result<(), DbError> {
+    let args = [
+        Arg::from(export.id),
+        Arg::from(JobKind::Export.as_str()),
+        Arg::from(&export.account),
+        Arg::from(JobState::Queued.as_str()),
+        Arg::from(&export.name),
+        Arg::from(export.created_at),
+        Arg::from(export.run_at),
+        Arg::from(&export.request),
+    ];
+    tx.execute(&INSERT_EXPORT, &args).await.map(drop)
 }
 
 /// Asks for a job to be cancelled. Whoever runs it next, or now, ends it with its files and its mail.

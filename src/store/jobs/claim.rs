@@ -32,6 +32,8 @@ pub struct ClaimedJob {
     pub checkpoint: Option<String>,
     /// The outcome, where it was frozen before: only the reporting is left to do.
     pub outcome: Option<String>,
+    /// What an export is to do, as it was asked for.
+    pub request: Option<String>,
     /// Why it must not go on but be ended as failed, where that is so. A frozen outcome is kept all the same.
     pub must_end: Option<MustEnd>,
 }
@@ -58,7 +60,7 @@ pub enum MustEnd {
 
 macro_rules! due {
     () => {
-        "state IN ('queued', 'paused') AND kind IN ('import') AND (run_at <= $1 OR run_at > $2)"
+        "state IN ('queued', 'paused') AND kind IN ('import', 'export') AND (run_at <= $1 OR run_at > $2)"
     };
 }
 
@@ -89,7 +91,7 @@ macro_rules! claim {
             $lock,
             ") RETURNING ",
             view_columns!(),
-            ", epoch, checkpoint, outcome"
+            ", epoch, checkpoint, outcome, request"
         )
     };
 }
@@ -98,7 +100,7 @@ const CLAIM: Sql = Sql::per("claim a job", claim!(""), claim!(" FOR UPDATE SKIP 
 
 const RELOAD: Sql = Sql::same(
     "read a claimed job",
-    concat!("SELECT ", view_columns!(), ", epoch, checkpoint, outcome FROM jobs WHERE ", fence!()),
+    concat!("SELECT ", view_columns!(), ", epoch, checkpoint, outcome, request FROM jobs WHERE ", fence!()),
 );
 
 pub(super) const STATEMENTS: &[Sql] = &[DUE_ACCOUNTS, CLAIM, RELOAD];
@@ -154,7 +156,13 @@ pub async fn reload(database: &Database, lease: &Lease) -> Result<ClaimedJob, Le
 
 fn claimed(row: &Row) -> Result<(i64, ClaimedJob), DbError> {
     let (job, next) = view(row)?;
-    let claimed = ClaimedJob { job, checkpoint: row.get(next + 1)?, outcome: row.get(next + 2)?, must_end: None };
+    let claimed = ClaimedJob {
+        job,
+        checkpoint: row.get(next + 1)?,
+        outcome: row.get(next + 2)?,
+        request: row.get(next + 3)?,
+        must_end: None,
+    };
     Ok((row.get(next)?, claimed))
 }
 

@@ -61,7 +61,8 @@ const FINISH: Sql = Sql::same(
     "end a job",
     concat!(
         "UPDATE jobs SET state = $4, summary = $5, result_folder = $6, finished_at = coalesce(finished_at, $7), \
-         owner = NULL, source_turn = FALSE, waits_for = NULL, waits_since = NULL, source_state = 'leaving' WHERE ",
+         owner = NULL, source_turn = FALSE, waits_for = NULL, waits_since = NULL, \
+         source_state = CASE WHEN kind = 'import' THEN 'leaving' ELSE source_state END WHERE ",
         fence!()
     ),
 );

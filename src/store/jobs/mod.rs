@@ -40,7 +40,7 @@ use uuid::Uuid;
 use crate::db::{Arg, Database, DbError, Row, Sql, Tx};
 use crate::model::JobId;
 
-pub use arrive::{Cancellation, Insertion, NewJob, cancel, insert};
+pub use arrive::{Cancellation, Insertion, NewExport, NewJob, cancel, insert, insert_export};
 pub use claim::{ClaimRequest, ClaimedJob, MustEnd, claim_next, reload};
 pub use end::{Ending, Frozen, SourceToMove, finish, freeze, mark_moved, sources_to_move};
 pub use lease::{
@@ -49,13 +49,15 @@ pub use lease::{
 pub use progress::progress_text;
 pub use rescue::{Blame, Seen, free_stranded, rescue, running_of_others};
 pub use source_turn::{SourceTurn, block_on, take_source_turn};
-pub use view::{Filter, JobView, Lookup, SourceState, counts, get, list, queued, state_of, unfinished};
+pub use view::{Filter, JobView, Lookup, SourceState, counts, get, list, outcome, queued, state_of, unfinished};
 
 /// What a job does. A daemon leaves rows of a kind that it does not know alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobKind {
     /// Brings an archive into the database.
     Import,
+    /// Writes events into files.
+    Export,
 }
 
 impl JobKind {
@@ -63,6 +65,7 @@ impl JobKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Import => "import",
+            Self::Export => "export",
         }
     }
 }

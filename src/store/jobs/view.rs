@@ -136,6 +136,8 @@ const BY_PREFIX: Sql = Sql::same(
 
 const STATE: Sql = Sql::same("read the state of a job", "SELECT state FROM jobs WHERE id = $1");
 
+const OUTCOME: Sql = Sql::same("read the outcome of a job", "SELECT outcome FROM jobs WHERE id = $1");
+
 const COUNTS: Sql = Sql::same(
     "count the jobs",
     "SELECT state, count(*) FROM jobs WHERE CAST($1 AS TEXT) IS NULL OR account = $1 GROUP BY state",
@@ -147,10 +149,10 @@ const UNFINISHED: Sql =
 /// The first condition is the one by which SQLite finds the index.
 const QUEUED: Sql = Sql::same(
     "count the queued jobs",
-    "SELECT count(*) FROM jobs WHERE state IN ('queued', 'paused') AND state = 'queued' AND kind IN ('import')",
+    "SELECT count(*) FROM jobs WHERE state IN ('queued', 'paused') AND state = 'queued' AND kind IN ('import', 'export')",
 );
 
-pub(super) const STATEMENTS: &[Sql] = &[LIST, BY_ID, BY_PREFIX, STATE, COUNTS, UNFINISHED, QUEUED];
+pub(super) const STATEMENTS: &[Sql] = &[LIST, BY_ID, BY_PREFIX, STATE, OUTCOME, COUNTS, UNFINISHED, QUEUED];
 
 /// Jobs, the newest first.
 ///
@@ -190,6 +192,17 @@ pub async fn get(database: &Database, id_or_prefix: &str) -> Result<Lookup, DbEr
 /// Where the database is out of reach.
 pub async fn state_of(database: &Database, job: JobId) -> Result<Option<JobState>, DbError> {
     database.fetch_optional(&STATE, &[Arg::from(job)]).await?.map(|row| state(&row, 0)).transpose()
+}
+
+/// The frozen outcome of a job as JSON, once there is one.
+///
+/// # Errors
+/// Where the database is out of reach.
+pub async fn outcome(database: &Database, job: JobId) -> Result<Option<String>, DbError> {
+    match database.fetch_optional(&OUTCOME, &[Arg::from(job)]).await? {
+        Some(row) => row.get(0),
+        None => Ok(None),
+    }
 }
 
 /// How many jobs there are in each state, of one account or of all; states without jobs count 0.

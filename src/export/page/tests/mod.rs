@@ -1,0 +1,6 @@
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+
+mod browser;
+mod event;
+mod in_chromium;
+mod page;

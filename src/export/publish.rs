@@ -1,0 +1,209 @@
+//! An export run from the folder it is built in to `latest`.
+//!
+//! `<exports>/<event>/<time>/` holds the files, `SHA256SUMS` and `export.json`; `<exports>/<event>/latest` leads to the
+//! newest good run. A run is built in a folder beside them whose name begins with a dot, and gets its name when everything
+//! in it is on the disk.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::report::EventExport;
+use crate::clock::Timestamp;
+use crate::fsx;
+use crate::model::JobId;
+use crate::model::export::Keep;
+
+/// The name of the list of hashes, as `sha256sum --check` reads it.
+pub const SUMS: &str = "SHA256SUMS";
+
+/// The name of the manifest.
+pub const MANIFEST: &str = "export.json";
+
+/// The name of the link to the newest good run.
+pub(crate) const LATEST: &str = "latest";
+
+/// The folders of one event's exports.
+#[derive(Clone, Debug)]
+pub(crate) struct EventFolder {
+    /// Where its runs lie.
+    pub(crate) runs: PathBuf,
+    /// Where the run of this job is built.
+    pub(crate) building: PathBuf,
+}
+
+impl EventFolder {
+    /// The folders of an event below the account's `exports` folder, for a job.
+    pub(crate) fn of(exports: &Path, event: &str, job: JobId) -> Self {
+        let runs = exports.join(event);
+        let building = runs.join(format!(".building-{job}"));
+        Self { runs, building }
+    }
+
+    /// An empty folder to build in.
+    ///
+    /// # Errors
+    /// Where the disk fails.
+    pub(crate) fn begin(&self) -> io::Result<()> {
+        self.discard()?;
+        fsx::create_folders(&self.building)
+    }
+
+    /// Removes what was built.
+    ///
+    /// # Errors
+    /// Where the disk fails; that nothing is there is none.
+    pub(crate) fn discard(&self) -> io::Result<()> {
+        match fs::remove_dir_all(&self.building) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result,
+        }
+    }
+
+    /// The manifest of the newest good run.
+    pub(crate) fn latest(&self) -> Option<EventExport> {
+        read_manifest(&self.runs.join(LATEST))
+    }
+
+    /// The run that an interrupted attempt of this job has published.
+    pub(crate) fn published_by(&self, job: JobId, began: Timestamp) -> Option<EventExport> {
+        let found = read_manifest(&self.runs.join(run_name(began, 0)))?;
+        (found.job == job).then_some(found)
+    }
+}
+
+fn read_manifest(folder: &Path) -> Option<EventExport> {
+    let text = fs::read_to_string(folder.join(MANIFEST)).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+/// The name of a run: when it began, to the second, so that names sort by time.
+fn run_name(began: Timestamp, again: u32) -> String {
+    let name = began.format("%Y%m%dT%H%M%SZ").to_string();
+    if again == 0 { name } else { format!("{name}-{}", again + 1) }
+}
+
+/// Whether every file of a run has the bytes of the run before, and there is none more or less.
+pub(crate) fn is_unchanged(new: &EventExport, before: &EventExport) -> bool {
+    let files = |export: &EventExport| -> BTreeMap<String, String> {
+        let all = export.formats.iter().flat_map(|format| &format.files);
+        all.map(|file| (file.path.clone(), file.sha256.clone())).collect()
+    };
+    files(new) == files(before) && new.private == before.private
+}
+
+/// Gives a run that is built its name, and lets `latest` lead to it. Files with the bytes of the run before become links
+/// to that run's, so that they are not on the disk twice.
+///
+/// A crash leaves the folder it is built in, or the run under its name with or without `latest` leading to it; the same
+/// call again finishes it.
+///
+/// # Errors
+/// Where the disk fails.
+pub(crate) fn publish(folder: &EventFolder, manifest: &mut EventExport, began: Timestamp) -> io::Result<()> {
+    let latest = folder.runs.join(LATEST);
+    let mut sums = String::new();
+    let mut files: Vec<_> = manifest.formats.iter_mut().flat_map(|format| &mut format.files).collect();
+    files.sort_by(|one, other| one.path.cmp(&other.path));
+    for file in files {
+        if file.unchanged {
+            let new = folder.building.join(&file.path);
+            // Where the run before cannot be linked to, the new file has the same bytes.
+            let _ = fsx::replace_with_link(&latest.join(&file.path), &new);
+        }
+        sums.push_str(&format!("{}  {}\n", file.sha256, file.path));
+    }
+    fsx::write_atomic(&folder.building.join(SUMS), sums.as_bytes())?;
+    let mut again = 0;
+    let name = loop {
+        let name = run_name(began, again);
+        if !folder.runs.join(&name).try_exists()? {
+            break name;
+        }
+        again += 1;
+    };
+    manifest.folder = manifest.folder.as_ref().map(|runs| format!("{runs}/{name}"));
+    let mut text = serde_json::to_string_pretty(manifest)?;
+    text.push('\n');
+    fsx::write_atomic(&folder.building.join(MANIFEST), text.as_bytes())?;
+    fsx::sync_tree(&folder.building)?;
+    fsx::rename_no_replace(&folder.building, &folder.runs.join(&name))?;
+    fsx::sync_folder(&folder.runs)?;
+    point_latest(folder, &name)
+}
+
+/// Lets `latest` lead to a run.
+pub(crate) fn point_latest(folder: &EventFolder, run: &str) -> io::Result<()> {
+    fsx::replace_symlink(Path::new(run), &folder.runs.join(LATEST))
+}
+
+/// Removes runs that are too many or too old, never the one that `latest` leads to; says how many.
+///
+/// # Errors
+/// Where the folder cannot be read.
+pub(crate) fn retain(folder: &EventFolder, keep: Keep, now: Timestamp) -> io::Result<u64> {
+    let latest = fs::read_link(folder.runs.join(LATEST)).ok();
+    let mut runs: Vec<String> = Vec::new();
+    for entry in fs::read_dir(&folder.runs)? {
+        let name = entry?.file_name();
+        if let Some(name) = name.to_str().filter(|name| began_of(name).is_some()) {
+            runs.push(name.to_owned());
+        }
+    }
+    runs.sort_unstable();
+    let newest_first = runs.iter().rev().enumerate();
+    let mut removed = 0;
+    for (rank, name) in newest_first {
+        let is_latest = latest.as_deref() == Some(Path::new(name));
+        let too_many = keep.runs > 0 && rank >= keep.runs as usize;
+        let age = began_of(name).and_then(|began| (now - began).to_std().ok()).unwrap_or_default();
+        let too_old = keep.days > 0 && age > Duration::from_hours(24) * keep.days;
+        if !is_latest && (too_many || too_old) {
+            fs::remove_dir_all(folder.runs.join(name))?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+/// When a run began, by its name.
+fn began_of(name: &str) -> Option<Timestamp> {
+    let stamp = name.get(..16)?;
+    let rest = name.get(16..)?;
+    let is_again = rest.is_empty() || rest.strip_prefix('-').is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
+    let at = chrono::NaiveDateTime::parse_from_str(stamp, "%Y%m%dT%H%M%SZ").ok()?;
+    is_again.then(|| at.and_utc())
+}
+
+/// Counts and hashes what goes through.
+pub(crate) struct Hashing<W> {
+    inner: W,
+    hash: sha2::Sha256,
+    bytes: u64,
+}
+
+impl<W: Write> Hashing<W> {
+    pub(crate) fn new(inner: W) -> Self {
+        Self { inner, hash: sha2::Digest::new(), bytes: 0 }
+    }
+
+    /// What was written to, how much it was, and its SHA-256 in hex.
+    pub(crate) fn finish(self) -> (W, u64, String) {
+        (self.inner, self.bytes, crate::storage::hex(&sha2::Digest::finalize(self.hash)))
+    }
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        sha2::Digest::update(&mut self.hash, &bytes[..written]);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
