@@ -84,7 +84,7 @@ pub(super) async fn run(args: &ExportArgs, context: Context, out: &mut dyn Write
     if let Some(daemon) = &daemon {
         daemon.queue().wake();
     }
-    progress.follow(job, &args.events.join(", "));
+    progress.follow(job, &format!("Exporting {}", show::safe(&args.events.join(", "))));
     let ended = wait_for_end(&app, job, &progress, &stop).await?;
     progress.clear();
     let exit = match ended {

@@ -130,7 +130,7 @@ async fn import(
     if let Some(daemon) = daemon {
         daemon.queue().wake();
     }
-    progress.follow(job, &show::path(file));
+    progress.follow(job, &format!("Importing {}", show::path(file)));
     let ended = wait_for_end(app, job, progress, stop).await?;
     progress.clear();
     let Some(view) = ended else {

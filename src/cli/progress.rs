@@ -35,10 +35,10 @@ impl Progress {
     }
 
     /// From now on this job is shown, and no other.
-    pub(super) fn follow(&self, job: JobId, name: &str) {
+    pub(super) fn follow(&self, job: JobId, activity: &str) {
         let mut state = self.lock();
         *state = State { job: Some(job), stage: String::new() };
-        self.say(&format!("Importing {name} as job {job}"));
+        self.say(&format!("{activity} as job {job}"));
     }
 
     /// Shows what a job does.

@@ -176,13 +176,14 @@ impl Run<'_> {
         let began = export.started;
         if let Some(published) = folder.published_by(export.lease.job, began) {
             let run = published.folder.as_deref().and_then(|folder| folder.rsplit('/').next()).unwrap_or_default();
-            if publish::point_latest(&folder, run).is_ok() {
+            if publish::point_links(&folder, &published, run).is_ok() {
                 return Ok(published);
             }
         }
         let mut made = EventExport {
             version: EXPORT_VERSION,
             job: export.lease.job,
+            scope: export.request.scope.clone(),
             event: ExportedEvent {
                 id: head.id,
                 name: head.name.clone().unwrap_or_default(),
@@ -190,7 +191,7 @@ impl Run<'_> {
             },
             state: EventState::Failed,
             error: None,
-            folder: folder.latest().and_then(|latest| latest.folder),
+            folder: folder.latest(&export.request.scope).and_then(|latest| latest.folder),
             private: export.request.private,
             counts: EventCounts::default(),
             formats: Vec::new(),
@@ -213,6 +214,7 @@ impl Run<'_> {
                 tracing::warn!(job.id = %export.lease.job, event = head.id, reason, "an event was not exported");
                 let _ = folder.discard();
                 made.state = EventState::Failed;
+                made.folder = folder.latest(&export.request.scope).and_then(|latest| latest.folder);
                 made.error = Some(reason);
                 Ok(made)
             }
@@ -317,7 +319,7 @@ impl Run<'_> {
         if let Some(since) = since {
             made.changes = Some(self.changes(made.event.id, since).await?);
         }
-        let before = folder.latest();
+        let before = folder.latest(&export.request.scope);
         if let Some(before) = before.as_ref().filter(|before| publish::is_unchanged(made, before)) {
             made.state = EventState::Unchanged;
             made.folder.clone_from(&before.folder);
@@ -337,8 +339,9 @@ impl Run<'_> {
         services.signals.reach(FailPoint::ExportBeforePublish).map_err(Stop::from)?;
         let (thread_folder, mut manifest, began) = (folder.clone(), made.clone(), export.started);
         let (keep, now) = (export.request.keep, services.clock.now());
+        let earlier_run = before.and_then(|before| before.folder?.rsplit('/').next().map(str::to_owned));
         let published = tokio::task::spawn_blocking(move || -> io::Result<EventExport> {
-            publish::publish(&thread_folder, &mut manifest, began)?;
+            publish::publish(&thread_folder, &mut manifest, earlier_run.as_deref(), began)?;
             if let Err(error) = publish::retain(&thread_folder, keep, now) {
                 tracing::warn!(%error, "old exports cannot be removed now");
             }

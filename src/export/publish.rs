@@ -1,8 +1,9 @@
 //! An export run from the folder it is built in to `latest`.
 //!
-//! `<exports>/<event>/<time>/` holds the files, `SHA256SUMS` and `export.json`; `<exports>/<event>/latest` leads to the
-//! newest good run. A run is built in a folder beside them whose name begins with a dot, and gets its name when everything
-//! in it is on the disk.
+//! `<exports>/<event>/<time>/` holds the files, `SHA256SUMS` and `export.json`. `latest` leads to the newest good run, and
+//! `latest-<schedule>` to that of each schedule. A run of something else, with fewer formats or with other rules about
+//! personal data, leaves `latest` where it is. A run is built in a folder beside them whose name begins with a dot, and gets
+//! its name when everything in it is on the disk.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +15,7 @@ use super::report::EventExport;
 use crate::clock::Timestamp;
 use crate::fsx;
 use crate::model::JobId;
-use crate::model::export::Keep;
+use crate::model::export::{BY_HAND, Keep};
 
 /// The name of the list of hashes, as `sha256sum --check` reads it.
 pub const SUMS: &str = "SHA256SUMS";
@@ -24,6 +25,15 @@ pub const MANIFEST: &str = "export.json";
 
 /// The name of the link to the newest good run.
 pub(crate) const LATEST: &str = "latest";
+
+/// How the names of folders begin in which runs are built.
+const BUILDING: &str = ".building-";
+
+/// How long after its last change a folder that is built in is taken for abandoned.
+const ABANDONED_AFTER: Duration = Duration::from_hours(48);
+
+/// Bytes of a schedule's name in the name of its link.
+const SCOPE_BYTES: usize = 80;
 
 /// The folders of one event's exports.
 #[derive(Clone, Debug)]
@@ -38,7 +48,7 @@ impl EventFolder {
     /// The folders of an event below the account's `exports` folder, for a job.
     pub(crate) fn of(exports: &Path, event: &str, job: JobId) -> Self {
         let runs = exports.join(event);
-        let building = runs.join(format!(".building-{job}"));
+        let building = runs.join(format!("{BUILDING}{job}"));
         Self { runs, building }
     }
 
@@ -62,9 +72,10 @@ impl EventFolder {
         }
     }
 
-    /// The manifest of the newest good run.
-    pub(crate) fn latest(&self) -> Option<EventExport> {
-        read_manifest(&self.runs.join(LATEST))
+    /// The manifest of the newest good run of a scope, or else of any.
+    pub(crate) fn latest(&self, scope: &str) -> Option<EventExport> {
+        let own = own_link(scope).and_then(|link| read_manifest(&self.runs.join(link)));
+        own.or_else(|| read_manifest(&self.runs.join(LATEST)))
     }
 
     /// The run that an interrupted attempt of this job has published.
@@ -72,6 +83,19 @@ impl EventFolder {
         let found = read_manifest(&self.runs.join(run_name(began, 0)))?;
         (found.job == job).then_some(found)
     }
+}
+
+/// The link to the newest good run of a schedule; exports by hand have none of their own.
+fn own_link(scope: &str) -> Option<String> {
+    (scope != BY_HAND).then(|| format!("{LATEST}-{}", fsx::safe_component(scope, SCOPE_BYTES)))
+}
+
+/// Whether `latest` may lead to a run from now on: it must be the next one of the same, or hold all that it holds.
+fn may_be_latest(new: &EventExport, latest: Option<&EventExport>) -> bool {
+    let Some(latest) = latest else { return true };
+    let holds = |export: &EventExport, format| export.formats.iter().any(|made| made.format == format);
+    let holds_all = latest.formats.iter().all(|made| holds(new, made.format));
+    (new.scope == latest.scope && new.scope != BY_HAND) || (holds_all && new.private == latest.private)
 }
 
 fn read_manifest(folder: &Path) -> Option<EventExport> {
@@ -94,7 +118,7 @@ pub(crate) fn is_unchanged(new: &EventExport, before: &EventExport) -> bool {
     files(new) == files(before) && new.private == before.private
 }
 
-/// Gives a run that is built its name, and lets `latest` lead to it. Files with the bytes of the run before become links
+/// Gives a run that is built its name, and lets `latest` lead to it where it may. Files with the bytes of the run before become links
 /// to that run's, so that they are not on the disk twice.
 ///
 /// A crash leaves the folder it is built in, or the run under its name with or without `latest` leading to it; the same
@@ -102,8 +126,12 @@ pub(crate) fn is_unchanged(new: &EventExport, before: &EventExport) -> bool {
 ///
 /// # Errors
 /// Where the disk fails.
-pub(crate) fn publish(folder: &EventFolder, manifest: &mut EventExport, began: Timestamp) -> io::Result<()> {
-    let latest = folder.runs.join(LATEST);
+pub(crate) fn publish(
+    folder: &EventFolder,
+    manifest: &mut EventExport,
+    before: Option<&str>,
+    began: Timestamp,
+) -> io::Result<()> {
     let mut sums = String::new();
     let mut files: Vec<_> = manifest.formats.iter_mut().flat_map(|format| &mut format.files).collect();
     files.sort_by(|one, other| one.path.cmp(&other.path));
@@ -111,7 +139,9 @@ pub(crate) fn publish(folder: &EventFolder, manifest: &mut EventExport, began: T
         if file.unchanged {
             let new = folder.building.join(&file.path);
             // Where the run before cannot be linked to, the new file has the same bytes.
-            let _ = fsx::replace_with_link(&latest.join(&file.path), &new);
+            if let Some(before) = before {
+                let _ = fsx::replace_with_link(&folder.runs.join(before).join(&file.path), &new);
+            }
         }
         sums.push_str(&format!("{}  {}\n", file.sha256, file.path));
     }
@@ -131,23 +161,37 @@ pub(crate) fn publish(folder: &EventFolder, manifest: &mut EventExport, began: T
     fsx::sync_tree(&folder.building)?;
     fsx::rename_no_replace(&folder.building, &folder.runs.join(&name))?;
     fsx::sync_folder(&folder.runs)?;
-    point_latest(folder, &name)
+    point_links(folder, manifest, &name)
 }
 
-/// Lets `latest` lead to a run.
-pub(crate) fn point_latest(folder: &EventFolder, run: &str) -> io::Result<()> {
-    fsx::replace_symlink(Path::new(run), &folder.runs.join(LATEST))
+/// Lets the links lead to a run.
+///
+/// # Errors
+/// Where the disk fails.
+pub(crate) fn point_links(folder: &EventFolder, manifest: &EventExport, run: &str) -> io::Result<()> {
+    if let Some(link) = own_link(&manifest.scope) {
+        fsx::replace_symlink(Path::new(run), &folder.runs.join(link))?;
+    }
+    if may_be_latest(manifest, read_manifest(&folder.runs.join(LATEST)).as_ref()) {
+        fsx::replace_symlink(Path::new(run), &folder.runs.join(LATEST))?;
+    }
+    Ok(())
 }
 
-/// Removes runs that are too many or too old, never the one that `latest` leads to; says how many.
+/// Removes runs that are too many or too old, never one that a link leads to; says how many.
 ///
 /// # Errors
 /// Where the folder cannot be read.
 pub(crate) fn retain(folder: &EventFolder, keep: Keep, now: Timestamp) -> io::Result<u64> {
-    let latest = fs::read_link(folder.runs.join(LATEST)).ok();
+    let mut linked: Vec<PathBuf> = Vec::new();
     let mut runs: Vec<String> = Vec::new();
     for entry in fs::read_dir(&folder.runs)? {
-        let name = entry?.file_name();
+        let entry = entry?;
+        linked.extend(fs::read_link(entry.path()).ok());
+        let name = entry.file_name();
+        if name.as_encoded_bytes().starts_with(BUILDING.as_bytes()) && is_abandoned(&entry.path(), now) {
+            fs::remove_dir_all(entry.path())?;
+        }
         if let Some(name) = name.to_str().filter(|name| began_of(name).is_some()) {
             runs.push(name.to_owned());
         }
@@ -156,7 +200,7 @@ pub(crate) fn retain(folder: &EventFolder, keep: Keep, now: Timestamp) -> io::Re
     let newest_first = runs.iter().rev().enumerate();
     let mut removed = 0;
     for (rank, name) in newest_first {
-        let is_latest = latest.as_deref() == Some(Path::new(name));
+        let is_latest = linked.iter().any(|run| run == Path::new(name));
         let too_many = keep.runs > 0 && rank >= keep.runs as usize;
         let age = began_of(name).and_then(|began| (now - began).to_std().ok()).unwrap_or_default();
         let too_old = keep.days > 0 && age > Duration::from_hours(24) * keep.days;
@@ -166,6 +210,12 @@ pub(crate) fn retain(folder: &EventFolder, keep: Keep, now: Timestamp) -> io::Re
         }
     }
     Ok(removed)
+}
+
+/// Whether a job that never came back has left the folder.
+fn is_abandoned(folder: &Path, now: Timestamp) -> bool {
+    let modified = fs::symlink_metadata(folder).and_then(|metadata| metadata.modified());
+    modified.is_ok_and(|modified| (now - Timestamp::from(modified)).to_std().is_ok_and(|age| age > ABANDONED_AFTER))
 }
 
 /// When a run began, by its name.

@@ -45,6 +45,8 @@ pub struct EventExport {
     pub version: u32,
     /// The job's id.
     pub job: JobId,
+    /// The schedule's name, or `by hand`.
+    pub scope: String,
     /// The event.
     pub event: ExportedEvent,
     /// What became of it.
