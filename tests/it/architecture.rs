@@ -2,6 +2,8 @@
 //!
 //! Unit tests (`#[cfg(test)]` modules, `tests.rs`) may use what they like.
 
+mod statements;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

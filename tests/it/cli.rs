@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use assert_cmd::Command;
 use chrono::{DateTime, TimeDelta};
 use eventferry::clock::Timestamp;
 use eventferry::db::{Arg, Column, ColumnType, Database, DatabaseOptions};
@@ -21,39 +20,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-/// What a command printed, and how it ended.
-#[derive(Debug)]
-struct Ended {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl Ended {
-    /// The output as JSON.
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-}
-
-/// Runs `eventferry --root ROOT …` with no environment but `PATH`.
-fn run(root: &Path, args: &[&str]) -> Ended {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_eventferry"));
-    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    let output = command.arg("--root").arg(root).args(args).output().unwrap();
-    Ended {
-        code: output.status.code().unwrap(),
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-    }
-}
-
-/// Runs it where it has to succeed without a word on stderr.
-fn succeed(root: &Path, args: &[&str]) -> Ended {
-    let ended = run(root, args);
-    assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{args:?}: {ended:?}");
-    ended
-}
+use crate::support::binary::{run, succeed};
 
 async fn open(root: &Path) -> Database {
     let url = format!("sqlite:{}", root.join("eventferry.db").display());
@@ -386,7 +353,7 @@ async fn new_event(database: &Database, name: &str) -> i64 {
     let record = named(Dataset::Event, event, "name", name);
     records::insert_event(&mut tx, "default", "https://example.org", job(1), start(), record).await.unwrap();
     let first = records::take_ids(&mut tx, "tracks", 3).await.unwrap();
-    let tracks = (first..first + 3).map(|id| named(Dataset::Tracks, id, "name", "A track")).collect();
+    let tracks = (first..first + 3).map(|id| named(Dataset::Tracks, id, "name", "A track"));
     let writing = Writing { event_id: event, job: job(1), now: start() };
     records::insert(&mut tx, Dataset::Tracks, &writing, tracks).await.unwrap();
     events::add_owner(&mut tx, event, "default", None, None, start()).await.unwrap();

@@ -13,6 +13,7 @@ mod inbox;
 mod mail;
 mod queue;
 mod real_archives;
+mod store;
 mod store_jobs;
 mod support;
 mod systemd;

@@ -1,0 +1,136 @@
+//! An event is deleted in pieces, with everything that hangs on it and nothing else.
+
+use eventferry::db::Database;
+use eventferry::model::Dataset;
+use eventferry::store::events;
+use eventferry::store::media::{self, MediaReference, MediaState};
+use eventferry::store::records::{self, Unresolved};
+
+use super::{column, count, event, insert_blanks, job, of_events, start, writing};
+use crate::support::databases::on_both_databases;
+
+/// Tables that hold something of an event.
+const TABLES: [&str; 14] = [
+    "events",
+    "social_links",
+    "custom_forms",
+    "microlocations",
+    "sponsors",
+    "speakers",
+    "tracks",
+    "session_types",
+    "sessions",
+    "session_speakers",
+    "unresolved_references",
+    "media",
+    "event_roles",
+    "import_hashes",
+];
+
+/// An event with three of everything; each of its sessions has all speakers and a track that is not there.
+async fn full_event(database: &Database, source_id: &str) -> i64 {
+    let event = event(database, source_id).await;
+    let mut tx = database.begin().await.unwrap();
+    let (mut sessions, mut speakers) = (Vec::new(), Vec::new());
+    for dataset in of_events() {
+        let ids = insert_blanks(&mut tx, dataset, event, &["1", "2", "3"]).await;
+        match dataset {
+            Dataset::Sessions => sessions = ids,
+            Dataset::Speakers => speakers = ids,
+            _ => {}
+        }
+    }
+    let pairs: Vec<(i64, i64)> =
+        sessions.iter().flat_map(|session| speakers.iter().map(|speaker| (*session, *speaker))).collect();
+    records::insert_links(&mut tx, &pairs).await.unwrap();
+    let unresolved = |session: &i64| Unresolved {
+        target: Dataset::Tracks,
+        target_source_id: "99".to_owned(),
+        dataset: Dataset::Sessions,
+        record_id: *session,
+        field: "track_id",
+    };
+    let waiting: Vec<Unresolved> = sessions.iter().map(unresolved).collect();
+    records::keep_unresolved(&mut tx, event, &waiting).await.unwrap();
+    let state = MediaState::Pending { path: "a.png".to_owned() };
+    let named: Vec<MediaReference> = ["photo_url", "icon_image_url", "small_image_url"]
+        .into_iter()
+        .map(|field| MediaReference { dataset: Dataset::Speakers, record_id: speakers[0], field, state: state.clone() })
+        .collect();
+    media::insert(&mut tx, &writing(event), &named).await.unwrap();
+    for account in ["harbour", "berlin", "riga"] {
+        events::add_owner(&mut tx, event, account, None, None, start()).await.unwrap();
+        events::remember_bytes(&mut tx, account, event, "a1", job(1), start()).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    event
+}
+
+/// Rows of each table.
+async fn counts(database: &Database) -> Vec<(&'static str, i64)> {
+    let mut counts = Vec::new();
+    for table in TABLES {
+        counts.push((table, count(database, table).await));
+    }
+    counts
+}
+
+/// Rows of an event with three of everything.
+fn full(table: &str) -> i64 {
+    match table {
+        "events" => 1,
+        "session_speakers" => 9,
+        _ => 3,
+    }
+}
+
+on_both_databases! {
+    async fn an_event_goes_in_pieces_with_all_that_hangs_on_it_and_nothing_else(database: TestDatabase) {
+        for limit in [1, 2, 3, 100] {
+            let kept = full_event(&database, "42").await;
+            let alone = counts(&database).await;
+            let event = full_event(&database, "41").await;
+            for ((table, rows), (_, before)) in counts(&database).await.into_iter().zip(&alone) {
+                assert_eq!(rows, before + full(table), "{table}");
+            }
+            let mut pieces = 0;
+            loop {
+                let mut tx = database.begin().await.unwrap();
+                let is_more_left = events::delete_some(&mut tx, event, limit).await.unwrap();
+                tx.commit().await.unwrap();
+                if !is_more_left {
+                    break;
+                }
+                pieces += 1;
+                assert!(pieces <= 46, "there are no more rows than that");
+            }
+            assert!(pieces >= 14, "no piece touches two tables: {pieces}");
+            assert_eq!(counts(&database).await, alone, "pieces of {limit}");
+            assert!(events::get(&database, event).await.unwrap().is_none());
+            assert!(events::get(&database, kept).await.unwrap().is_some());
+            assert_eq!(events::owners(&database, kept).await.unwrap(), ["berlin", "harbour", "riga"]);
+            let first: Vec<i64> = column(&database, "SELECT count(*) FROM users").await;
+            assert_eq!(first, [3], "users stay");
+        }
+    }
+
+    async fn a_piece_that_was_taken_back_is_still_there(database: TestDatabase) {
+        let event = full_event(&database, "41").await;
+        let before = counts(&database).await;
+        let mut tx = database.begin().await.unwrap();
+        for _ in 0..5 {
+            assert!(events::delete_some(&mut tx, event, 2).await.unwrap());
+        }
+        tx.rollback().await.unwrap();
+        assert_eq!(counts(&database).await, before);
+    }
+
+    async fn an_event_that_is_not_there_leaves_nothing_to_delete(database: TestDatabase) {
+        full_event(&database, "41").await;
+        let before = counts(&database).await;
+        let mut tx = database.begin().await.unwrap();
+        assert!(!events::delete_some(&mut tx, 77, 10).await.unwrap());
+        tx.commit().await.unwrap();
+        assert_eq!(counts(&database).await, before);
+    }
+}
