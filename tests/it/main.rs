@@ -5,6 +5,7 @@
 mod architecture;
 mod bad_input;
 mod cli;
+mod commands;
 mod daemon;
 mod dirt;
 mod example_archive;
