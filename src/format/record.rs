@@ -139,7 +139,7 @@ impl<'de> serde::Deserialize<'de> for Key<'de> {
     }
 }
 
-/// Keys of a record that have a dataset of their own and are kept there.
+/// Keys of a record that hold a list of records of another dataset, which are kept there.
 const ELSEWHERE: &[(Dataset, &str)] = &[(Dataset::Event, "social_links")];
 
 /// Reads a record by the catalogue. Times without an offset are read in `zone`.
@@ -164,6 +164,8 @@ struct Outline {
     id: Option<usize>,
     /// Entries that no field takes, with their keys as JSON, in the order in which they are kept.
     unknown: Vec<(usize, String)>,
+    /// Entries that hold records of another dataset, with the key under which the catalogue knows them.
+    elsewhere: Vec<(usize, &'static str)>,
     /// Entries whose key an earlier entry has as well, with the first of those.
     repeated: Vec<(usize, usize)>,
 }
@@ -186,6 +188,9 @@ impl Converter {
         let mut problems: Vec<Problem> = (outline.repeated.iter())
             .map(|(later, first)| duplicate_key(&self.keys[*later], value_of(*first)))
             .collect();
+        problems.extend(
+            (outline.elsewhere.iter()).filter_map(|(entry, name)| not_a_list_of_records(name, value_of(*entry))),
+        );
         let fields = self.dataset.fields();
         let mut unsaid = Vec::new();
         let mut values = Vec::with_capacity(fields.len());
@@ -226,6 +231,7 @@ fn outline(dataset: Dataset, keys: &[String]) -> Outline {
     let mut chosen: Vec<Option<(usize, NameKind)>> = vec![None; dataset.fields().len()];
     let mut id: Option<usize> = None;
     let mut unknown: Vec<usize> = Vec::new();
+    let mut elsewhere = Vec::new();
     let mut repeated = Vec::new();
     let mut seen: HashMap<&str, usize> = HashMap::with_capacity(keys.len());
     for (index, key) in keys.iter().enumerate() {
@@ -238,7 +244,8 @@ fn outline(dataset: Dataset, keys: &[String]) -> Outline {
             if let Some(earlier) = id.replace(index).filter(|earlier| keys[*earlier] != *key) {
                 unknown.push(earlier);
             }
-        } else if ELSEWHERE.contains(&(dataset, folded.as_ref())) {
+        } else if let Some((_, name)) = ELSEWHERE.iter().find(|(of, name)| *of == dataset && *name == folded) {
+            elsewhere.push((index, *name));
         } else if let Some((field, kind)) = dataset.field_of_key(&folded) {
             match chosen[field] {
                 Some((earlier, _)) if keys[earlier] == *key => chosen[field] = Some((index, kind)),
@@ -264,7 +271,23 @@ fn outline(dataset: Dataset, keys: &[String]) -> Outline {
         fields: chosen.into_iter().map(|chosen| chosen.map(|(entry, _)| entry)).collect(),
         id,
         unknown: unknown.into_iter().map(as_json).collect(),
+        elsewhere,
         repeated,
+    }
+}
+
+fn not_a_list_of_records(name: &str, raw: &str) -> Option<Problem> {
+    match value::shape(raw) {
+        Shape::Null | Shape::List => None,
+        Shape::Text | Shape::Number | Shape::Boolean | Shape::Object => Some(
+            Problem::new(
+                Code::FieldType,
+                format!("`{name}` must be a list of objects"),
+                "write a list of objects, or leave it out",
+            )
+            .in_field(name)
+            .with_value(raw),
+        ),
     }
 }
 

@@ -13,6 +13,7 @@ use super::references::{
 };
 use super::source::{self, Item, Layout, ReadError};
 use crate::archive::{Archive, Limits};
+use crate::format::value::{self, Shape};
 use crate::format::{Converted, FieldValue, RawRecord, Ref, record};
 use crate::model::catalogue::{Field, FieldKind, fold};
 use crate::model::report::{DatasetCounts, Datasets, MediaCounts};
@@ -616,7 +617,8 @@ impl Check<'_> {
 /// Whether an event has a word about its social links.
 fn states_links(event: &[u8]) -> bool {
     let event = std::str::from_utf8(event).ok().and_then(|text| RawRecord::parse(text).ok());
-    event.is_some_and(|event| event.get("social_links").is_some())
+    let links = event.and_then(|event| event.get("social_links").map(value::shape));
+    links.is_some_and(|shape| matches!(shape, Shape::List | Shape::Null))
 }
 
 fn dangling_reference(from: Dataset, field: &Field, target: Dataset, id: &str, count: u64) -> Problem {

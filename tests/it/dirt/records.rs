@@ -249,3 +249,35 @@ async fn problems_beyond_the_limit_are_counted_and_the_cut_is_told() {
     assert_eq!(count("PROBLEMS_TRUNCATED"), Some(1));
     assert!(problems.len() <= 11, "{}", problems.len());
 }
+
+#[tokio::test]
+async fn social_links_that_are_no_list_are_a_field_of_the_wrong_type() {
+    for (links, value) in
+        [(json!({"Site": "x"}), "\"Site\""), (json!("https://x.example.org"), "https"), (json!(7), "7")]
+    {
+        let (ferry, imported) = import(Archive::dash().set("event", "/social-links", links)).await;
+        assert_eq!(imported.state(), JobState::Failed);
+        let told = places(&imported);
+        assert!(
+            told.iter().any(|told| told.starts_with("FIELD_TYPE event 1 41 social_links ") && told.contains(value)),
+            "{told:#?}"
+        );
+        ferry.assert_no_records().await;
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_is_there_and_cannot_be_used_is_not_told_to_be_absent() {
+    let said = |imported: &Imported| {
+        let problem = imported.only(Code::EventMissing);
+        (problem.message.clone(), imported.report.summary.clone())
+    };
+    let (_, imported) = import(Archive::dash().set("event", "/latitude", "north")).await;
+    let (message, summary) = said(&imported);
+    assert!(message.contains("record of the event could not be used") && !message.contains("no readable"), "{message}");
+    assert!(!summary.contains("no readable"), "{summary}");
+    for archive in [Archive::dash().without("event"), Archive::dash().raw("event", "{")] {
+        let (_, imported) = import(archive).await;
+        assert!(said(&imported).0.contains("no readable file `event`"));
+    }
+}
