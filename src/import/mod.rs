@@ -608,14 +608,20 @@ impl Run<'_> {
         let event = checked.counts.get(&Dataset::Event).copied().unwrap_or_default();
         let has_event = event.read > event.rejected && head.event.is_some();
         if matches!(target, Target::New { .. }) && !has_event {
-            return Some(
+            let problem = if event.read > 0 {
+                Problem::new(
+                    Code::EventMissing,
+                    "the record of the event could not be used; without it there is no event to import into",
+                    "correct what the other problems say of the file `event`",
+                )
+            } else {
                 Problem::new(
                     Code::EventMissing,
                     "the archive has no readable file `event`; without it there is no event to import into",
                     "add the file `event`, or mend it",
                 )
-                .in_file("event"),
-            );
+            };
+            return Some(problem.in_file("event"));
         }
         let errors = checked.problems.errors();
         (on_error == OnError::Reject && errors > 0).then(|| {

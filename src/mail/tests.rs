@@ -199,7 +199,7 @@ fn a_partial_import_counts_what_was_rejected_and_shows_the_first_of_each_kind() 
 #[test]
 fn a_failed_import_says_why_in_its_subject() {
     let mail = render_job(&built_in(), &failed(), &context());
-    assert_eq!(mail.subject, "Not imported: x.zip: no readable event");
+    assert_eq!(mail.subject, "Not imported: x.zip: no event that can be used");
     assert!(mail.text.contains("To be done: correct what is listed below"));
     assert!(!mail.text.contains("How to correct it"), "there is no rejected.zip");
 }

@@ -223,7 +223,7 @@ fn reason(report: &Report) -> String {
             Code::Internal => Some("a fault of the importer"),
             Code::Quarantined => Some("put aside after several crashes"),
             Code::Cancelled => Some("cancelled"),
-            Code::EventMissing => Some("no readable event"),
+            Code::EventMissing => Some("no event that can be used"),
             Code::EventAmbiguous => Some("it could be more than one event"),
             Code::EventExists => Some("the event is there already"),
             Code::EventUnknown => Some("the named event is not there"),

@@ -204,7 +204,7 @@ codes! {
     JsonSyntax "JSON_SYNTAX" Error;
     /// A file holds an object where an array is wanted, or the other way round.
     WrongTopLevel "WRONG_TOP_LEVEL" Error;
-    /// The archive has no readable `event`.
+    /// The archive has no `event` that can be read and used.
     EventMissing "EVENT_MISSING" Error;
     /// More than one event in the database could be meant.
     EventAmbiguous "EVENT_AMBIGUOUS" Error;

@@ -1,6 +1,6 @@
 //! Records that are wrong: told with file, position, id, field and value, left out, and all others go in.
 
-use eventferry::model::{JobState, Problem, Severity};
+use eventferry::model::{Code, JobState, Problem, Severity};
 use serde_json::{Value, json};
 
 use super::import;
