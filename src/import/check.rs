@@ -77,6 +77,22 @@ pub(crate) struct Checked {
     pub(crate) damaged: HashMap<usize, String>,
 }
 
+impl Checked {
+    /// Whether a record that a dataset of the archive does not have is gone: the file is whole and not all bad, and the
+    /// archive is not one of which nothing goes in.
+    pub(crate) fn tells_what_is_gone(&self, dataset: Dataset) -> bool {
+        let counts = self.counts.get(&dataset).copied().unwrap_or_default();
+        let is_all_bad = counts.read > 0 && counts.read == counts.rejected;
+        self.files.get(&dataset) == Some(&FileState::Whole) && !is_all_bad && !self.fails()
+    }
+
+    /// Whether there are errors, and nothing that goes in.
+    pub(crate) fn fails(&self) -> bool {
+        let goes_in = |counts: &DatasetCounts| counts.read + counts.rebuilt > counts.rejected + counts.merged;
+        self.problems.errors() > 0 && !self.counts.values().any(goes_in)
+    }
+}
+
 /// Whether a dataset's file is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FileState {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::check::FileState;
 use super::feed::{self, Feed};
 use super::load::ROWS_AT_ONCE;
 use super::plan::Target;
@@ -118,6 +117,8 @@ impl Run<'_> {
         let errors = self.error_count();
         let (state, summary) = if errors == 0 {
             (JobState::Succeeded, "Everything would be imported.".to_owned())
+        } else if feed.checked.fails() {
+            return Ok(self.plan_of(JobState::Failed, "Nothing would be imported.".to_owned(), None));
         } else {
             (
                 JobState::Partial,
@@ -166,8 +167,7 @@ impl Run<'_> {
                     }
                 }
             }
-            let is_whole = feed.checked.files.get(&dataset) == Some(&FileState::Whole);
-            if is_whole && !is_supplement && dataset != Dataset::Event {
+            if feed.checked.tells_what_is_gone(dataset) && !is_supplement && dataset != Dataset::Event {
                 counts.gone = self.count_gone(feed, dataset, event.id).await?;
             }
             self.facts.datasets.insert(dataset, counts);

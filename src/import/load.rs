@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::check::FileState;
 use super::feed::{self, Chunk, Feed, FeedError};
 use super::head::{EventHead, Head};
 use super::write::{self, EventState, Memory};
@@ -333,7 +332,7 @@ async fn load_records(
     Ok(())
 }
 
-/// Marks records of a dataset that is present and whole and does not have them any more.
+/// Marks records that a dataset does not have any more, where it can tell.
 async fn mark_gone(
     context: &mut Context<'_>,
     feed: &Arc<Feed>,
@@ -341,9 +340,8 @@ async fn mark_gone(
     event: EventState,
     checkpoint: &mut Checkpoint,
 ) -> Result<(), RunError> {
-    let is_whole = feed.checked.files.get(&dataset) == Some(&FileState::Whole);
     let Some(place) = checkpoint.event.clone() else { return Ok(()) };
-    if !event.was_there || !is_whole || context.is_supplement {
+    if !event.was_there || context.is_supplement || !feed.checked.tells_what_is_gone(dataset) {
         return Ok(());
     }
     let Some(definitions) = feed.checked.definitions.get(&dataset) else { return Ok(()) };

@@ -635,7 +635,7 @@ impl Run<'_> {
 
     async fn succeed(&mut self, checkpoint: &Checkpoint) -> Result<Report, RunError> {
         self.facts.datasets.clone_from(&checkpoint.datasets);
-        let event = self.event_report(checkpoint).await?;
+        let mut event = self.event_report(checkpoint).await?;
         let errors: u64 = self.error_count();
         let imported =
             checkpoint.datasets.values().any(|counts| counts.created + counts.updated + counts.unchanged > 0);
@@ -648,6 +648,7 @@ impl Run<'_> {
                 format!("“{name}” is in, but {} left something out.", counted(errors, "error", "errors")),
             )
         } else {
+            event = None;
             (JobState::Failed, "Nothing could be imported.".to_owned())
         };
         Ok(self.report(state, summary, event, checkpoint.links))

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use eventferry::model::JobState;
+use eventferry::import::RunEnd;
+use eventferry::model::{Dataset, JobState};
 use serde_json::json;
 
 use crate::fixtures::archive::{Archive, RECORDS};
@@ -203,6 +204,56 @@ on_both_databases! {
         let imported = ferry.import(Archive::dash().set("event", "/social-links", json!(null)).zip()).await;
         assert_eq!(imported.dataset("social_links").gone, 1);
         assert_eq!(ferry.count("social_links WHERE gone_at IS NULL").await, 0);
+    }
+
+    async fn social_links_that_are_no_list_leave_those_that_are_there(database: TestDatabase) {
+        let ferry = Ferry::on(database);
+        ferry.import(Archive::dash().zip()).await.assert_clean();
+        let imported = ferry.import(Archive::dash().set("event", "/social-links", "https://x.example.org").zip()).await;
+        assert_eq!(imported.state(), JobState::Partial);
+        assert_eq!(imported.codes(), [("FIELD_TYPE", 1)].into());
+        assert_eq!(ferry.count("social_links WHERE gone_at IS NULL").await, 2);
+    }
+
+    async fn nothing_is_gone_from_a_dataset_of_which_every_record_is_bad(database: TestDatabase) {
+        let ferry = Ferry::on(database);
+        ferry.import(Archive::dash().zip()).await.assert_clean();
+        let bad = json!([{"id": 2, "title": null}, {"id": 9, "title": null}]);
+        let archive = Archive::dash().file("sessions", bad).remove("sponsors", "/1").zip();
+        let running = ferry.start("harbour.zip", &archive).await;
+        let plan = ferry.plan(&running).await;
+        assert_eq!((plan.datasets[&Dataset::Sessions].gone, plan.datasets[&Dataset::Sponsors].gone), (0, 1));
+        let RunEnd::Outcome(report) = ferry.run(&running).await else { panic!("no outcome") };
+        let imported = ferry.end(&running, *report).await;
+        assert_eq!(imported.state(), JobState::Partial);
+        assert_eq!((imported.dataset("sessions").rejected, imported.dataset("sessions").gone), (2, 0));
+        assert_eq!(imported.dataset("sponsors").gone, 1, "the others are looked at as ever");
+        assert_eq!(ferry.count("sessions WHERE gone_at IS NULL").await, 4);
+    }
+
+    async fn a_job_that_fails_marks_nothing_gone(database: TestDatabase) {
+        let ferry = Ferry::on(database);
+        ferry.import(Archive::dash().zip()).await.assert_clean();
+        let before = ferry.snapshot().await;
+        let archive = Archive::empty()
+            .file("meta", json!({"root_url": "https://events.example.org"}))
+            .file("event", json!({
+                "id": 41, "identifier": "h4rb0ur1", "name": "Harbour Days", "starts-at": "2019-05-04T09:00:00+03:00",
+                "latitude": "north",
+            }))
+            .file("sponsors", json!([]))
+            .file("speakers", json!([{"id": 1, "name": null}]))
+            .file("sessions", json!([]));
+        let running = ferry.start("harbour.zip", archive.zip()).await;
+        let plan = ferry.plan(&running).await;
+        assert_eq!(plan.state, JobState::Failed);
+        assert!(plan.datasets.values().all(|counts| counts.gone == 0), "{plan:?}");
+        let RunEnd::Outcome(report) = ferry.run(&running).await else { panic!("no outcome") };
+        let imported = ferry.end(&running, *report).await;
+        assert_eq!(imported.state(), JobState::Failed);
+        assert!(imported.report.event.is_none(), "it went into none");
+        assert!(imported.report.datasets.values().all(|counts| counts.gone == 0), "{:?}", imported.report);
+        assert_eq!(ferry.snapshot().await, before);
     }
 
     async fn a_rejected_record_keeps_its_old_version(database: TestDatabase) {
