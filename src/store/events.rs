@@ -2,8 +2,8 @@
 
 use crate::clock::Timestamp;
 use crate::db::{Arg, Database, DbError, Row, Sql, Tx};
-use crate::model::JobId;
 use crate::model::catalogue::Dataset;
+use crate::model::{JobId, JobState, Report};
 
 /// What is needed to tell events apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +73,9 @@ const REMEMBER_HASH: Sql = Sql::same(
      imported_at = excluded.imported_at",
 );
 
+const FORGET_HASH: Sql =
+    Sql::same("forget the bytes of an import", "DELETE FROM import_hashes WHERE account = $1 AND event_id = $2");
+
 const USER: Sql = Sql::same("look for a user", "SELECT id FROM users WHERE account = $1");
 
 const INSERT_USER: Sql = Sql::same(
@@ -93,8 +96,19 @@ const OWNERS: Sql = Sql::same(
 
 /// Every statement, for the test that prepares them.
 pub fn statements() -> Vec<Sql> {
-    let mut all =
-        vec![CANDIDATES, GET, LIST, LOCK_ACCOUNT, LAST_HASH, REMEMBER_HASH, USER, INSERT_USER, ADD_ROLE, OWNERS];
+    let mut all = vec![
+        CANDIDATES,
+        GET,
+        LIST,
+        LOCK_ACCOUNT,
+        LAST_HASH,
+        REMEMBER_HASH,
+        FORGET_HASH,
+        USER,
+        INSERT_USER,
+        ADD_ROLE,
+        OWNERS,
+    ];
     all.extend(Dataset::ALL.into_iter().filter(|dataset| *dataset != Dataset::Event).map(count_sql));
     all.extend(deletions().into_iter().map(|(_, sql)| sql));
     all
@@ -190,20 +204,25 @@ pub async fn with_last_bytes(database: &Database, account: &str, sha256: &str) -
     rows.iter().map(same).collect()
 }
 
-/// Remembers which bytes an account imported last into an event.
+/// Remembers which bytes a job has imported last into its event. One that was stopped after it had changed the event
+/// leaves none: what was imported before is not what is there any more.
 ///
 /// # Errors
 /// Where the database is out of reach.
-pub async fn remember_bytes(
-    tx: &mut Tx,
-    account: &str,
-    event_id: i64,
-    sha256: &str,
-    job: JobId,
-    now: Timestamp,
-) -> Result<(), DbError> {
-    let args = [account.into(), event_id.into(), sha256.into(), job.into(), now.into()];
-    tx.execute(&REMEMBER_HASH, &args).await.map(drop)
+pub async fn settle_bytes(tx: &mut Tx, report: &Report, now: Timestamp) -> Result<(), DbError> {
+    let Some(event) = &report.event else { return Ok(()) };
+    match (report.state, &report.archive.sha256) {
+        (JobState::Succeeded | JobState::Partial, Some(sha256)) => {
+            let args = [(&report.account).into(), event.id.into(), sha256.into(), report.job.into(), now.into()];
+            tx.execute(&REMEMBER_HASH, &args).await.map(drop)
+        }
+        (JobState::Succeeded | JobState::Partial, None) | (JobState::Failed | JobState::Cancelled, _) => {
+            tx.execute(&FORGET_HASH, &[(&report.account).into(), event.id.into()]).await.map(drop)
+        }
+        (JobState::Duplicate | JobState::Queued | JobState::Running | JobState::Blocked | JobState::Paused, _) => {
+            Ok(())
+        }
+    }
 }
 
 /// Makes an account the owner of an event; the account becomes a user where it is none yet.

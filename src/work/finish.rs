@@ -90,10 +90,7 @@ impl Worker {
             finished_at: report.finished,
         };
         jobs::finish(&mut tx, &import.lease, &ending).await?;
-        let is_in = matches!(report.state, JobState::Succeeded | JobState::Partial);
-        if let (true, Some(event), Some(sha256)) = (is_in, &report.event, &report.archive.sha256) {
-            events::remember_bytes(&mut tx, &report.account, event.id, sha256, report.job, now).await?;
-        }
+        events::settle_bytes(&mut tx, report, now).await?;
         for mail in &told.mails {
             mails::queue(&mut tx, mail).await?;
         }

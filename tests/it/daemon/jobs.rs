@@ -368,7 +368,8 @@ with_each_database! {
         assert_eq!(ended.report.datasets[&eventferry::model::Dataset::Tracks].updated, 10);
         assert_eq!(daemon.count("tracks WHERE name LIKE 'New %'").await, 10);
         assert!(ended.report.event.is_some());
-        assert_eq!(daemon.count("import_hashes").await, 1);
+        // Neither's: to drop the first again is a way back.
+        assert_eq!(daemon.count("import_hashes").await, 0);
         daemon.finish().await;
     }
 

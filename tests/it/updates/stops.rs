@@ -223,6 +223,33 @@ on_both_databases! {
         assert!(imported.report.summary.contains("microlocations"), "{}", imported.report.summary);
     }
 
+    async fn the_way_back_from_a_cancelled_update_is_no_duplicate(database: TestDatabase) {
+        let mut ferry = Ferry::on(database);
+        let event = ferry.import(Archive::dash().zip()).await.event();
+        let changed = Archive::dash().set("event", "/description", "Changed").set("sessions", "/3/title", "Changed");
+        let running = stop_after(&mut ferry, &changed, 2).await;
+        let now = ferry.clock.now();
+        assert_eq!(jobs::cancel(&ferry.database, running.lease.job, now).await.unwrap(), Cancellation::Requested);
+        assert_eq!(outcome_of(&ferry, running).await.state(), JobState::Cancelled);
+        assert_eq!(ferry.rows("description", "events").await, ["Changed"]);
+        let back = ferry.import(Archive::dash().zip()).await;
+        back.assert_clean();
+        assert_eq!((back.event(), back.dataset("event").updated), (event, 1));
+        assert_eq!(ferry.rows("description", "events").await, ["<p>Two days</p>"]);
+        // What is there now was imported last, and whole.
+        assert_eq!(ferry.import(Archive::dash().zip()).await.state(), JobState::Duplicate);
+    }
+
+    async fn a_cancelled_update_that_wrote_nothing_leaves_the_hash(database: TestDatabase) {
+        let ferry = Ferry::on(database);
+        ferry.import(Archive::dash().zip()).await.assert_clean();
+        let running = ferry.start("harbour.zip", Archive::dash().set("event", "/description", "Changed").zip()).await;
+        let now = ferry.clock.now();
+        assert_eq!(jobs::cancel(&ferry.database, running.lease.job, now).await.unwrap(), Cancellation::Requested);
+        assert_eq!(outcome_of(&ferry, running).await.state(), JobState::Cancelled);
+        assert_eq!(ferry.import(Archive::dash().zip()).await.state(), JobState::Duplicate);
+    }
+
     async fn a_job_that_was_cancelled_before_it_began_does_nothing(database: TestDatabase) {
         let ferry = Ferry::on(database);
         let running = ferry.start("harbour.zip", Archive::dash().zip()).await;
