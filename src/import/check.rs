@@ -120,6 +120,7 @@ pub(crate) fn check(input: &CheckInput<'_>) -> Result<Checked, CheckError> {
         files: BTreeMap::new(),
         media: MediaCounts::default(),
         referenced: vec![false; input.archive.entries().len()],
+        named: HashSet::new(),
         damaged: HashMap::new(),
         forms: Vec::new(),
         links: LinksBuilder::new(input.scratch),
@@ -156,6 +157,8 @@ struct Check<'a> {
     files: BTreeMap<Dataset, FileState>,
     media: MediaCounts,
     referenced: Vec<bool>,
+    /// Entries that only a record is known to name which stays out.
+    named: HashSet<usize>,
     damaged: HashMap<usize, String>,
     forms: Vec<FormField>,
     links: LinksBuilder,
@@ -198,7 +201,7 @@ impl Check<'_> {
         let input = self.input;
         let mut builder = DefinitionsBuilder::new(input.scratch, dataset)?;
         let mut positions = Positions::default();
-        let before = self.media;
+        let (media_before, referenced_before) = (self.media, self.referenced.clone());
         self.counts.insert(dataset, DatasetCounts::default());
         self.files.insert(dataset, FileState::Absent);
         if self.has_own_records(dataset) {
@@ -214,7 +217,9 @@ impl Check<'_> {
             Err(ReadError::File(problem)) => {
                 self.problems.forget(dataset);
                 self.problems.add_to(dataset, problem);
-                self.media = before;
+                self.media = media_before;
+                let referenced = std::mem::replace(&mut self.referenced, referenced_before);
+                self.named.extend((0..referenced.len()).filter(|entry| referenced[*entry]));
                 self.files.insert(dataset, FileState::Absent);
                 self.counts.insert(dataset, DatasetCounts::default());
                 self.references.retain(|_, (from, _, _)| *from != dataset);
@@ -325,7 +330,9 @@ impl Check<'_> {
             };
             self.problems.add_to(dataset, problem);
         }
-        if !rejected {
+        if rejected {
+            self.note_media_left_out(dataset, &converted);
+        } else {
             self.check_media(dataset, &file, Some(position), &converted);
             self.note_references(dataset, ordinal, &converted)?;
             self.check_forms(dataset, &converted);
@@ -413,6 +420,18 @@ impl Check<'_> {
             problem.position = position;
             problem.source_id.clone_from(&record.source_id);
             self.problems.add_to(dataset, problem);
+        }
+    }
+
+    /// Nobody needs to be told of media that go in when their record is corrected.
+    fn note_media_left_out(&mut self, dataset: Dataset, record: &Converted) {
+        for (_, path) in media_of(dataset, record) {
+            match find_media(self.input.archive, &self.damaged, path) {
+                FoundMedia::Entry(entry) | FoundMedia::Damaged(entry, _) => {
+                    self.named.insert(entry);
+                }
+                FoundMedia::Remote | FoundMedia::Missing => {}
+            }
         }
     }
 
@@ -597,10 +616,14 @@ impl Check<'_> {
         }
     }
 
+    fn is_named_by_none(&self, entry: usize) -> bool {
+        !self.referenced[entry] && !self.named.contains(&entry)
+    }
+
     fn say_what_is_not_used(&mut self) {
         let entries = self.input.archive.entries();
         let unused: Vec<&str> = (self.input.layout.media.iter())
-            .filter(|entry| !self.referenced[**entry])
+            .filter(|entry| self.is_named_by_none(**entry))
             .map(|entry| entries[*entry].path.as_str())
             .collect();
         if !unused.is_empty() {
@@ -614,7 +637,7 @@ impl Check<'_> {
             );
         }
         let ignored: Vec<&str> = (self.input.layout.ignored.iter())
-            .filter(|entry| !self.referenced[**entry])
+            .filter(|entry| self.is_named_by_none(**entry))
             .map(|entry| entries[*entry].path.as_str())
             .collect();
         if !ignored.is_empty() {
@@ -630,7 +653,7 @@ impl Check<'_> {
     }
 }
 
-/// Whether an event has a word about its social links.
+/// Whether an event has a word about its social links that can be understood.
 fn states_links(event: &[u8]) -> bool {
     let event = std::str::from_utf8(event).ok().and_then(|text| RawRecord::parse(text).ok());
     let links = event.and_then(|event| event.get("social_links").map(value::shape));

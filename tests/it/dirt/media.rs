@@ -1,6 +1,7 @@
 //! Pictures and other media: named, found, missed, elsewhere.
 
 use eventferry::model::{Code, JobState};
+use serde_json::json;
 
 use super::import;
 use crate::fixtures::archive::Archive;
@@ -156,4 +157,37 @@ async fn a_path_that_leads_out_of_the_archive_is_missing() {
         let (_, imported) = import(Archive::dash().set("speakers", "/1/photo-url", path)).await;
         assert_eq!(imported.codes(), [("MEDIA_MISSING", 1)].into(), "{path}");
     }
+}
+
+#[tokio::test]
+async fn media_of_what_was_rejected_are_no_strays_and_are_not_stored() {
+    let (ferry, imported) = import(
+        Archive::dash()
+            .media("images/speakers/only_bad.png", "only bad")
+            .media("images/speakers/both.png", "both")
+            .media("images/spare.png", "spare")
+            .push("speakers", json!({"id": 8, "name": null, "photo_url": "/images/speakers/only_bad.png"}))
+            .push("speakers", json!({"id": 9, "name": null, "photo_url": "/images/speakers/both.png"}))
+            .set("speakers", "/1/photo-url", "/images/speakers/both.png"),
+    )
+    .await;
+    assert_eq!(imported.state(), JobState::Partial);
+    assert_eq!(imported.codes(), [("FIELD_REQUIRED", 2), ("MEDIA_UNREFERENCED", 1)].into());
+    assert_eq!(imported.only(Code::MediaUnreferenced).value.as_deref(), Some("images/spare.png"));
+    // printf 'only bad' | sha256sum
+    let only_bad = "42c9acc828ef8b8d8161024621f4a0a7575803bebb2e821555a6577eb054aaaf";
+    assert!(!ferry.media().path_of(only_bad).exists());
+    assert_eq!(ferry.media().list().unwrap().len(), 7);
+}
+
+#[tokio::test]
+async fn media_of_a_file_that_breaks_off_are_no_strays_and_are_not_stored() {
+    let (ferry, imported) = import(Archive::dash().raw(
+        "sponsors",
+        br#"[{"id": 1, "name": "Buoy", "logo-url": "/images/sponsors/Buoy_1.png"}, {"id": 2,"#.to_vec(),
+    ))
+    .await;
+    assert_eq!(imported.codes(), [("JSON_SYNTAX", 1)].into());
+    assert_eq!(imported.report.media.stored, 5);
+    assert_eq!(ferry.media().list().unwrap().len(), 5);
 }
