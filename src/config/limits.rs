@@ -24,7 +24,7 @@ pub struct LimitsSection {
     pub json_depth: usize,
     /// Bytes of one record.
     pub record_bytes: usize,
-    /// Problems that are kept one by one per job.
+    /// Problems that are kept one by one per job; those above are only counted.
     pub problems_kept: usize,
 }
 

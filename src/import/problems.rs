@@ -20,7 +20,7 @@ struct Kept {
 }
 
 impl Problems {
-    /// Keeps at most `limit` errors and as many warnings.
+    /// Keeps at most `limit` problems, errors rather than warnings.
     pub(crate) fn new(limit: usize) -> Self {
         Self { limit, errors: Vec::new(), warnings: Vec::new(), counts: HashMap::new() }
     }
@@ -47,6 +47,11 @@ impl Problems {
     }
 
     /// Forgets the problems of a file that counts as not there.
+    /// Which are kept in the end; errors may have come after the warnings whose place they take.
+    fn kept(&self) -> impl Iterator<Item = &Kept> {
+        self.errors.iter().chain(&self.warnings).take(self.limit)
+    }
+
     pub(crate) fn forget(&mut self, dataset: Dataset) {
         self.errors.retain(|kept| kept.dataset != Some(dataset));
         self.warnings.retain(|kept| kept.dataset != Some(dataset));
@@ -68,7 +73,7 @@ impl Problems {
     /// How many are counted and not kept.
     fn missing(&self) -> u64 {
         let total: u64 = self.counts.values().sum();
-        total - (self.errors.len() + self.warnings.len()) as u64
+        total - self.kept().count() as u64
     }
 
     /// How many left something out.
@@ -78,7 +83,7 @@ impl Problems {
 
     /// The kept ones, in the order of the archive: the archive as a whole first, then file by file, record by record.
     pub(crate) fn list(&self) -> Vec<Problem> {
-        let mut kept: Vec<&Kept> = self.errors.iter().chain(&self.warnings).collect();
+        let mut kept: Vec<&Kept> = self.kept().collect();
         kept.sort_by_key(|kept| (kept.dataset, kept.problem.position, kept.problem.severity));
         let missing = self.missing();
         let mut list: Vec<Problem> = kept.into_iter().map(|kept| kept.problem.clone()).collect();
@@ -102,14 +107,40 @@ mod tests {
     }
 
     #[test]
+    #[test]
+    fn as_many_are_kept_as_configured_and_errors_rather_than_warnings() {
+        let kept = |problems: &Problems| {
+            problems.list().into_iter().map(|problem| (problem.code, problem.position)).collect::<Vec<_>>()
+        };
+        let truncated = (Code::ProblemsTruncated, None);
+        let mut problems = Problems::new(3);
+        for position in 1..=4 {
+            problems.add_to(Dataset::Speakers, problem(Code::EndBeforeStart, position));
+        }
+        assert_eq!(kept(&problems)[..3], [1, 2, 3].map(|position| (Code::EndBeforeStart, Some(position))));
+        assert_eq!(kept(&problems)[3..], [truncated]);
+        problems.add_to(Dataset::Sessions, problem(Code::FieldType, 1));
+        problems.add_to(Dataset::Sessions, problem(Code::FieldType, 2));
+        problems.add_to(Dataset::Sessions, problem(Code::EndBeforeStart, 3));
+        let warning = (Code::EndBeforeStart, Some(1));
+        let (one, two) = ((Code::FieldType, Some(1)), (Code::FieldType, Some(2)));
+        assert_eq!(kept(&problems), [warning, one, two, truncated]);
+        problems.add_to(Dataset::Sessions, problem(Code::FieldType, 3));
+        problems.add_to(Dataset::Sessions, problem(Code::FieldType, 4));
+        assert_eq!(kept(&problems), [one, two, (Code::FieldType, Some(3)), truncated]);
+        assert_eq!(problems.counts().get(&Code::EndBeforeStart), Some(&5));
+        assert_eq!(problems.counts().get(&Code::FieldType), Some(&4));
+    }
+
     fn problems_come_in_the_order_of_the_archive_and_all_are_counted() {
-        let mut problems = Problems::new(2);
+        let mut problems = Problems::new(5);
         problems.add_to(Dataset::Sessions, problem(Code::FieldType, 9));
         problems.add_to(Dataset::Sessions, problem(Code::FieldType, 3));
         problems.add_to(Dataset::Sessions, problem(Code::FieldType, 4));
         problems.add_to(Dataset::Speakers, problem(Code::EndBeforeStart, 7));
         problems.add_to(Dataset::Tracks, problem(Code::DateInvalid, 1));
         problems.forget(Dataset::Tracks);
+        problems.add_to(Dataset::Tracks, problem(Code::NulCharacter, 1));
         problems.add(Problem::new(Code::EntryIgnored, "m", "h"));
         assert_eq!(problems.errors(), 3);
         assert_eq!(problems.counts().get(&Code::FieldType), Some(&3));
@@ -121,6 +152,7 @@ mod tests {
                 (Code::EndBeforeStart, Some(7)),
                 (Code::FieldType, Some(3)),
                 (Code::FieldType, Some(9)),
+                (Code::FieldType, Some(4)),
                 (Code::ProblemsTruncated, None),
             ]
         );

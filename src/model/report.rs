@@ -38,7 +38,8 @@ pub struct Report {
     pub links: LinkCounts,
     /// References to media, one count per reference.
     pub media: MediaCounts,
-    /// What is wrong, in the order of the archive; at most as many as `limits.problems_kept`.
+    /// What is wrong, in the order of the archive; at most as many as `limits.problems_kept`, errors before warnings. Why
+    /// the job as a whole failed, and that there are more problems, comes on top of these.
     pub problems: Vec<Problem>,
     /// How many problems there are of each code, those beyond the kept ones too.
     pub problem_counts: BTreeMap<Code, u64>,
