@@ -34,7 +34,7 @@ pub fn fields(raw: &RawRecord<'_>) -> Result<Vec<String>, Problem> {
                 "it must be a text that holds JSON such as `{\"title\":{\"include\":1,\"require\":1}}`",
             )
             .in_field(*key)
-            .with_value(given)
+            .with_value(&value::shown(given))
         };
         let text = value::text(given).map_err(|_| bad())?;
         if text.trim().is_empty() {

@@ -215,7 +215,7 @@ impl Converter {
                         "give every record an id that is a number, or a text of at most 200 characters",
                     )
                     .in_field("id")
-                    .with_value(given),
+                    .with_value(&value::shown(given)),
                 );
                 None
             }
@@ -286,7 +286,7 @@ fn not_a_list_of_records(name: &str, raw: &str) -> Option<Problem> {
                 "write a list of objects, or leave it out",
             )
             .in_field(name)
-            .with_value(raw),
+            .with_value(&value::shown(raw)),
         ),
     }
 }
@@ -298,7 +298,7 @@ fn duplicate_key(key: &str, earlier: &str) -> Problem {
         "keep one of the two",
     )
     .in_field(key)
-    .with_value(earlier)
+    .with_value(&value::shown(earlier))
 }
 
 fn extra_of(raw: &RawRecord<'_>, unknown: &[(usize, String)]) -> String {
@@ -369,7 +369,7 @@ fn read_text(field: &'static Field, raw: &str, problems: &mut Vec<Problem>) -> R
                 "remove the character `\\u0000` from the text",
             )
             .in_field(field.name)
-            .with_value(raw),
+            .with_value(&value::shown(raw)),
         );
         text = Cow::Owned(text.replace('\0', ""));
     }
@@ -526,7 +526,7 @@ fn bad_value(field: &'static Field, raw: &str, bad: Bad) -> Problem {
             "save the text again as UTF-8",
         ),
     };
-    problem.in_field(name).with_value(raw)
+    problem.in_field(name).with_value(&value::shown(raw))
 }
 
 impl Converted {

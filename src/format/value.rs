@@ -73,6 +73,14 @@ pub fn string(raw: &str) -> Result<Cow<'_, str>, Bad> {
     serde_json::from_str::<String>(raw).map(Cow::Owned).map_err(|_| Bad::Encoding)
 }
 
+/// A value as the person who wrote it knows it: a text without quotes and escapes, anything else as it stands.
+pub fn shown(raw: &str) -> Cow<'_, str> {
+    match shape(raw) {
+        Shape::Text => string(raw).unwrap_or_else(|_| Cow::Borrowed(raw.trim_matches('"'))),
+        Shape::Null | Shape::Number | Shape::Boolean | Shape::Object | Shape::List => Cow::Borrowed(raw),
+    }
+}
+
 /// A text; numbers, true and false are taken as they are written.
 ///
 /// # Errors
@@ -250,6 +258,20 @@ fn to_microseconds(instant: DateTime<Utc>) -> DateTime<Utc> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_is_shown_as_it_was_written() {
+        for (raw, wanted) in [
+            (r#""tomorrow""#, "tomorrow"),
+            (r#""say \"Z\u00fcrich\"""#, "say \"Z\u{fc}rich\""),
+            (r#""half \ud834""#, "half \\ud834"),
+            ("20190504", "20190504"),
+            (r#"{"en": "Bad"}"#, r#"{"en": "Bad"}"#),
+            (r#"["a"]"#, r#"["a"]"#),
+        ] {
+            assert_eq!(shown(raw), wanted);
+        }
+    }
 
     #[test]
     fn ids_are_trimmed_text_whatever_they_were() {

@@ -384,7 +384,7 @@ fn not_an_object(text: &str) -> Problem {
         "this element of the list is no record",
         "every element must be an object, such as `{\"id\": 1, …}`",
     )
-    .with_value(text)
+    .with_value(&value::shown(text))
 }
 
 fn too_large(limits: &Limits) -> Problem {

@@ -45,7 +45,7 @@ pub struct Problem {
     pub source_id: Option<String>,
     /// The field, under its canonical name.
     pub field: Option<String>,
-    /// The value, cut to 200 characters.
+    /// The value, cut to 200 characters: a text without the quotes of JSON, anything else as it stands in the file.
     pub value: Option<String>,
     /// What is wrong.
     pub message: String,

@@ -82,6 +82,22 @@ on_both_databases! {
         assert_eq!(ferry.rows("source_id", "sessions").await, ["1", "2", "3", "4"]);
     }
 
+    async fn a_value_is_told_as_a_person_wrote_it(database: TestDatabase) {
+        let ferry = Ferry::on(database);
+        let archive = Archive::flat()
+            .set("sessions", "/0/starts_at", "next \"Friday\"")
+            .set("sessions", "/1/title", json!(["a", 1]))
+            .set("sessions", "/2/ends_at", json!(20190504))
+            .set("tracks", "/0/name", "Ro\0pes")
+            .raw("sponsors", r#"["just a text", {"id": "2", "id": 2, "name": "Twice"}]"#)
+            .without_media("images/sponsors/Buoy_1.png");
+        let imported = ferry.import(archive.zip()).await;
+        let values: Vec<_> = imported.problems.iter().filter_map(|problem| problem.value.as_deref()).collect();
+        // Compared without blanks, since the fixture writes lists over several lines.
+        let values: Vec<String> = values.iter().map(|value| value.split_whitespace().collect()).collect();
+        assert_eq!(values, ["justatext", "2", "Ro\u{2400}pes", "next\"Friday\"", r#"["a",1]"#, "20190504"]);
+    }
+
     async fn bytes_that_are_no_utf_8_spoil_their_record_only(database: TestDatabase) {
         let ferry = Ferry::on(database);
         let mut bytes = br#"[{"id": 1, "name": "R"#.to_vec();
