@@ -11,6 +11,7 @@ use super::limits::Limits;
 use super::probe::begins_like_a_zip;
 use super::reader::{EntryReader, Source};
 use super::{find, names};
+use crate::model::problem::counted;
 
 const STORED: u16 = 0;
 const DEFLATED: u16 = 8;
@@ -96,7 +97,8 @@ impl Archive {
             entries.push(entry);
         }
         if !tail.agrees(entries.len() as u64) {
-            let why = format!("it should have {} entries, but its directory has {}", tail.entries, entries.len());
+            let should = counted(tail.entries, "entry", "entries");
+            let why = format!("it should have {should}, but its directory has {}", entries.len());
             return Err(incomplete(&why).into());
         }
         if declared > limits.total_bytes {

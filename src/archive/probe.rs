@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 
 use super::directory::{END, Found, LOCAL, Step, Walk, data_start, find_tail, read_whole};
+use crate::model::problem::counted;
 
 /// How much of a zip is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,11 +47,11 @@ pub fn probe(file: &File) -> io::Result<Wholeness> {
         Found::Nothing { why } => return Ok(Wholeness::Incomplete { why }),
     };
     let mut walk = Walk::new(file, &tail);
-    let mut counted = 0;
+    let mut there = 0;
     loop {
         match walk.step()? {
             Step::Header(header) => {
-                counted += 1;
+                there += 1;
                 let whole = data_start(file, header.offset)?
                     .and_then(|data| data.checked_add(header.compressed))
                     .is_some_and(|end| end <= tail.start);
@@ -59,15 +60,18 @@ pub fn probe(file: &File) -> io::Result<Wholeness> {
                     return Ok(Wholeness::Incomplete { why: format!("the entry `{name}` is not there whole") });
                 }
             }
-            Step::End if tail.agrees(counted) => return Ok(Wholeness::Whole),
+            Step::End if tail.agrees(there) => return Ok(Wholeness::Whole),
             Step::End => {
                 return Ok(Wholeness::Incomplete {
-                    why: format!("the zip should have {} entries, but its directory has {counted}", tail.entries),
+                    why: format!(
+                        "the zip should have {}, but its directory has {there}",
+                        counted(tail.entries, "entry", "entries")
+                    ),
                 });
             }
             Step::Broken { why } => return Ok(Wholeness::Incomplete { why }),
         }
-        if counted >= LOOKED_AT {
+        if there >= LOOKED_AT {
             return Ok(Wholeness::Whole);
         }
     }

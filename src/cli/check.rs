@@ -99,7 +99,9 @@ fn write_plan(out: &mut dyn Write, plan: &Plan) -> Result<(), Failure> {
     let count = |severity: Severity| {
         plan.problem_counts.iter().filter(|(code, _)| code.severity() == severity).map(|(_, count)| count).sum::<u64>()
     };
-    writeln!(out, "\nProblems: {} errors, {} warnings", count(Severity::Error), count(Severity::Warning))?;
+    let errors = show::counted(count(Severity::Error), "error", "errors");
+    let warnings = show::counted(count(Severity::Warning), "warning", "warnings");
+    writeln!(out, "\nProblems: {errors}, {warnings}")?;
     for problem in &plan.problems {
         write_problem(out, problem)?;
     }

@@ -16,6 +16,7 @@ use crate::archive::{Archive, Limits};
 use crate::format::value::{self, Shape};
 use crate::format::{Converted, FieldValue, RawRecord, Ref, record};
 use crate::model::catalogue::{Field, FieldKind, fold};
+use crate::model::problem::counted;
 use crate::model::report::{DatasetCounts, Datasets, MediaCounts};
 use crate::model::{Code, Dataset, Problem, Severity};
 
@@ -568,8 +569,12 @@ impl Check<'_> {
             self.counts.entry(dataset).or_default().rebuilt = rebuilt;
             let problem = Problem::new(
                 Code::RecordsRebuilt,
-                format!("{rebuilt} records were made from the objects nested in others, as the archive lacks them"),
-                format!("add them to the file `{}`", dataset.definition().files[0]),
+                format!(
+                    "{} nested in others, as the archive lacks {}",
+                    counted(rebuilt, "record was made from the object", "records were made from the objects"),
+                    if rebuilt == 1 { "it" } else { "them" }
+                ),
+                format!("add what is lacking to the file `{}`", dataset.definition().files[0]),
             );
             self.problems.add_to(dataset, problem.in_file(file));
         }
@@ -588,7 +593,8 @@ impl Check<'_> {
             let problem = Problem::new(
                 Code::LinksDisagree,
                 format!(
-                    "{only_sessions} links stand only with the session and {only_speakers} only with the speaker; all were imported"
+                    "{} only with the session and {only_speakers} only with the speaker; all were imported",
+                    counted(only_sessions, "link stands", "links stand")
                 ),
                 "list the speakers of each session and the sessions of each speaker alike",
             );
@@ -607,8 +613,10 @@ impl Check<'_> {
             let problem = Problem::new(
                 Code::FormFieldMissing,
                 format!(
-                    "the event's own form requires `{field}`, and {} records of `{}` have none; they were imported without",
-                    form.missing, form.dataset
+                    "the event's own form requires `{field}`, which {} of `{}` {}; nothing was left out",
+                    counted(form.missing, "record", "records"),
+                    form.dataset,
+                    if form.missing == 1 { "does not have" } else { "do not have" }
                 ),
                 "fill the field in, or make it optional in the form",
             );
@@ -630,8 +638,11 @@ impl Check<'_> {
             self.problems.add(
                 Problem::new(
                     Code::MediaUnreferenced,
-                    format!("{} media files are named by no record and were not stored", unused.len()),
-                    "name them in a record, or leave them out",
+                    match unused.len() {
+                        1 => "1 media file is named by no record and was not stored".to_owned(),
+                        many => format!("{many} media files are named by no record and were not stored"),
+                    },
+                    "name what is wanted in a record, and leave out the rest",
                 )
                 .with_value(&unused.join(", ")),
             );
@@ -644,7 +655,10 @@ impl Check<'_> {
             self.problems.add(
                 Problem::new(
                     Code::EntryIgnored,
-                    format!("{} entries are no part of an event archive and were ignored", ignored.len()),
+                    match ignored.len() {
+                        1 => "1 entry is no part of an event archive and was ignored".to_owned(),
+                        many => format!("{many} entries are no part of an event archive and were ignored"),
+                    },
                     "nothing needs to be done",
                 )
                 .with_value(&ignored.join(", ")),
@@ -664,7 +678,10 @@ fn dangling_reference(from: Dataset, field: &Field, target: Dataset, id: &str, c
     let singular = target.definition().singular;
     Problem::new(
         Code::DanglingReference,
-        format!("{count} records of `{from}` refer to the {singular} `{id}`, which is not there"),
+        match count {
+            1 => format!("1 record of `{from}` refers to the {singular} `{id}`, which is not there"),
+            _ => format!("{count} records of `{from}` refer to the {singular} `{id}`, which is not there"),
+        },
         format!("add the {singular}, or remove the reference; it is kept and takes effect when the record arrives"),
     )
     .in_field(field.name)
@@ -676,7 +693,8 @@ fn name_mismatch(from: Dataset, field: &Field, target: Dataset, count: u64) -> P
     Problem::new(
         Code::NameMismatch,
         format!(
-            "{count} references of `{from}` name the {singular} otherwise than its own record does; the id was followed"
+            "{} the {singular} otherwise than its own record does; the id was followed",
+            counted(count, &format!("reference of `{from}` names"), &format!("references of `{from}` name"))
         ),
         "look whether the ids are the right ones",
     )

@@ -10,6 +10,7 @@ use super::load::ROWS_AT_ONCE;
 use super::plan::Target;
 use super::write::{self, EventState, Memory};
 use super::{Import, Mode, OnProgress, Run, RunError, Services};
+use crate::model::problem::counted;
 use crate::model::report::{ArchiveReport, DatasetCounts, Datasets, LinkCounts, MediaCounts};
 use crate::model::{Code, Dataset, JobState, Problem};
 use crate::pace::Turn;
@@ -122,10 +123,7 @@ impl Run<'_> {
         } else {
             (
                 JobState::Partial,
-                format!(
-                    "It would be imported, but {} would leave something out.",
-                    super::counted(errors, "error", "errors")
-                ),
+                format!("It would be imported, but {} would leave something out.", counted(errors, "error", "errors")),
             )
         };
         Ok(self.plan_of(state, summary, event))

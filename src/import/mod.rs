@@ -36,6 +36,7 @@ use crate::config::{Account, Allow};
 use crate::db::Database;
 use crate::format::zone;
 use crate::fsx::{self, FileIdentity};
+use crate::model::problem::counted;
 use crate::model::report::{ArchiveReport, Datasets, EventReport, LinkCounts, MediaCounts, REPORT_VERSION};
 use crate::model::{Code, Dataset, JobId, JobState, OnError, OnExisting, Problem, Report};
 use crate::pace::{PauseEnd, Throttle, Turn};
@@ -627,7 +628,10 @@ impl Run<'_> {
         (on_error == OnError::Reject && errors > 0).then(|| {
             Problem::new(
                 Code::RejectedAsAWhole,
-                format!("{errors} errors were found, and this account wants all or nothing; nothing was imported"),
+                format!(
+                    "{} found, and this account wants all or nothing; nothing was imported",
+                    counted(errors, "error was", "errors were")
+                ),
                 "mend the errors and drop the archive again",
             )
         })
@@ -872,8 +876,4 @@ fn sentence(clause: &str) -> String {
     let mut characters = clause.chars();
     let first: String = characters.next().into_iter().flat_map(char::to_uppercase).collect();
     format!("{first}{}.", characters.as_str())
-}
-
-fn counted(count: u64, one: &str, many: &str) -> String {
-    if count == 1 { format!("{count} {one}") } else { format!("{count} {many}") }
 }

@@ -115,6 +115,11 @@ fn cut(text: &str) -> String {
     }
 }
 
+/// A number with what it counts: `1 record`, `2 records`.
+pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Account, Settings};
 use crate::import::{self, Import, OnProgress, RunEnd, Services};
 use crate::mail::Templates;
+use crate::model::problem::counted;
 use crate::model::{Code, JobId, JobState, Problem};
 use crate::outbox::{self, STATUS_VERSION, Status, StatusWriter};
 use crate::pace::Turn;
@@ -173,7 +174,7 @@ fn problem_of(reason: &MustEnd) -> Problem {
     match reason {
         MustEnd::Quarantined { strikes } => Problem::new(
             Code::Quarantined,
-            format!("the program died {strikes} times over this file; it was put aside"),
+            format!("the program died {} over this file; it was put aside", counted(*strikes, "time", "times")),
             "ask the admin to report it with the file",
         ),
         MustEnd::Exhausted { reason } => Problem::new(

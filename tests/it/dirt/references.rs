@@ -473,3 +473,26 @@ async fn people_are_never_merged_by_their_address() {
     assert_eq!(ferry.count("speakers WHERE email = 'office@example.org'").await, 3);
     assert_eq!(ferry.count("users").await, 1, "only the account's own");
 }
+
+#[tokio::test]
+async fn what_happened_once_is_told_in_the_singular() {
+    let (_, imported) = import(
+        Archive::dash()
+            .set("sessions", "/0/track", json!({"id": 99}))
+            .set("sessions", "/1/microlocation", json!({"id": 1, "name": "Another hall"}))
+            .set("sessions", "/2/speakers", json!([]))
+            .media("images/spare.png", "spare")
+            .media("notes.txt", "notes"),
+    )
+    .await;
+    let message = |code: Code| imported.only(code).message.clone();
+    assert!(message(Code::DanglingReference).starts_with("1 record of `sessions` refers to "));
+    assert!(message(Code::NameMismatch).starts_with("1 reference of `sessions` names "));
+    assert!(message(Code::MediaUnreferenced).starts_with("1 media file is "));
+    assert!(message(Code::EntryIgnored).starts_with("1 entry is "));
+    for problem in &imported.problems {
+        let words: Vec<&str> = problem.message.split(' ').collect();
+        let is_odd = words.windows(2).any(|pair| pair[0] == "1" && pair[1].ends_with('s') && pair[1] != "is");
+        assert!(!is_odd, "{}", problem.message);
+    }
+}
