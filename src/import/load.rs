@@ -168,6 +168,18 @@ pub(super) fn phrase(stage: Stage) -> String {
     }
 }
 
+/// Begins a chunk. Where its event was deleted since the last one, the plan is made anew.
+async fn begin_chunk(context: &Context<'_>, event: Option<&EventPlace>) -> Result<Tx, RunError> {
+    let mut tx = context.database.begin().await?;
+    if let Some(event) = event
+        && !events::hold(&mut tx, event.id).await?
+    {
+        tx.rollback().await?;
+        return Err(RunError::Replan);
+    }
+    Ok(tx)
+}
+
 /// Ends a chunk: checkpoint, commit, then the pause that lets others have the database.
 async fn commit(
     context: &mut Context<'_>,
@@ -235,7 +247,7 @@ async fn load_event(
         }
     }
     let Some(record) = record else { return Ok(()) };
-    let mut tx = context.database.begin().await?;
+    let mut tx = begin_chunk(context, checkpoint.event.as_ref()).await?;
     let counts = checkpoint.datasets.entry(Dataset::Event).or_default();
     match (&checkpoint.event, target, &head.event) {
         (None, Target::New { .. }, Some(source)) => {
@@ -312,7 +324,7 @@ async fn load_records(
         if records.is_empty() && is_last {
             break;
         }
-        let mut tx = context.database.begin().await?;
+        let mut tx = begin_chunk(context, Some(&place)).await?;
         let writing = context.writing(place.id);
         let written = write::write(&mut tx, feed, dataset, &writing, event, memory, records).await?;
         let counts = checkpoint.datasets.entry(dataset).or_default();
@@ -346,7 +358,7 @@ async fn mark_gone(
     }
     let Some(definitions) = feed.checked.definitions.get(&dataset) else { return Ok(()) };
     loop {
-        let mut tx = context.database.begin().await?;
+        let mut tx = begin_chunk(context, Some(&place)).await?;
         let after = i64::try_from(checkpoint.next).unwrap_or(i64::MAX);
         let page = records::page(&mut tx, dataset, place.id, after, ROWS_AT_ONCE as i64).await?;
         let Some(last) = page.last else {
@@ -381,7 +393,7 @@ async fn load_media(context: &mut Context<'_>, feed: &Arc<Feed>, checkpoint: &mu
         let end = (next + MEDIA_AT_ONCE).min(total);
         let stored = store_entries(context, feed, &wanted[next..end]).await?;
         context.signals.reach(FailPoint::MediaBeforeRow)?;
-        let mut tx = context.database.begin().await?;
+        let mut tx = begin_chunk(context, Some(&place)).await?;
         let writing = context.writing(place.id);
         for (path, file) in &stored {
             media::mark_stored(&mut tx, &writing, path, &file.sha256, file.bytes).await?;
@@ -427,7 +439,8 @@ async fn store_entries(
 }
 
 /// Takes back an event that this job made, in chunks. The first says so in the checkpoint and the last leaves a fresh one,
-/// so that a restart neither goes on with half an event nor looks for one that is gone.
+/// so that a restart neither goes on with half an event nor looks for one that is gone. Of an event that somebody else has
+/// deleted, only that checkpoint is left to write.
 pub(super) async fn take_back(services: &Services, lease: &Lease, event: &EventPlace) -> Result<(), RunError> {
     loop {
         let mut tx = services.database.begin().await?;

@@ -359,7 +359,10 @@ impl Run<'_> {
     async fn once(&mut self, from: Option<Checkpoint>) -> Result<Report, RunError> {
         self.facts = Facts::default();
         let mut from = from.filter(|from| !from.is_fresh());
-        if let Some(event) = from.as_ref().filter(|from| from.taking_back).and_then(|from| from.event.clone()) {
+        if let Some((event, taking_back)) =
+            from.as_ref().and_then(|from| from.event.clone().map(|event| (event, from.taking_back)))
+            && (taking_back || events::get(&self.services.database, event.id).await?.is_none())
+        {
             load::take_back(self.services, &self.import.lease, &event).await?;
             from = None;
         }
@@ -504,8 +507,7 @@ impl Run<'_> {
         let database = &self.services.database;
         if let Some(place) = from.and_then(|from| from.event.as_ref()) {
             let event = events::get(database, place.id).await?;
-            let event = event.ok_or_else(|| RunError::Broken(format!("event {} is not there any more", place.id)))?;
-            return Ok(Target::Existing(Box::new(event)));
+            return Ok(Target::Existing(Box::new(event.ok_or(RunError::Replan)?)));
         }
         if let Some(id) = head.directives.event {
             let event = events::get(database, id).await?.filter(|event| event.account == self.import.account.name);

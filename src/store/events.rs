@@ -60,6 +60,18 @@ const LOCK_ACCOUNT: Sql = Sql::per(
     "SELECT pg_advisory_xact_lock(hashtextextended('events of ' || $1, 0))",
 );
 
+const HOLD: Sql = Sql::per(
+    "look whether an event is still there",
+    "SELECT 1 FROM events WHERE id = $1",
+    "SELECT 1 FROM events WHERE id = $1 FOR KEY SHARE",
+);
+
+const LOCK: Sql = Sql::per(
+    "lock an event to delete of it",
+    "SELECT 1 FROM events WHERE id = $1",
+    "SELECT 1 FROM events WHERE id = $1 FOR UPDATE",
+);
+
 const LAST_HASH: Sql = Sql::same(
     "look for the same bytes",
     "SELECT h.event_id, h.job_id, e.name FROM import_hashes AS h JOIN events AS e ON e.id = h.event_id \
@@ -101,6 +113,8 @@ pub fn statements() -> Vec<Sql> {
         GET,
         LIST,
         LOCK_ACCOUNT,
+        HOLD,
+        LOCK,
         LAST_HASH,
         REMEMBER_HASH,
         FORGET_HASH,
@@ -151,6 +165,14 @@ pub async fn candidates_locked(
 /// Where the database is out of reach.
 pub async fn get(database: &Database, id: i64) -> Result<Option<EventRow>, DbError> {
     database.fetch_optional(&GET, &[id.into()]).await?.as_ref().map(event).transpose()
+}
+
+/// Whether an event is there; nobody deletes of it until the transaction ends.
+///
+/// # Errors
+/// Where the database is out of reach.
+pub async fn hold(tx: &mut Tx, id: i64) -> Result<bool, DbError> {
+    Ok(tx.fetch_optional(&HOLD, &[id.into()]).await?.is_some())
 }
 
 /// Events of an account, or of all, after an id.
@@ -205,12 +227,15 @@ pub async fn with_last_bytes(database: &Database, account: &str, sha256: &str) -
 }
 
 /// Remembers which bytes a job has imported last into its event. One that was stopped after it had changed the event
-/// leaves none: what was imported before is not what is there any more.
+/// leaves none: what was imported before is not what is there any more. Nor does an event that was deleted meanwhile.
 ///
 /// # Errors
 /// Where the database is out of reach.
 pub async fn settle_bytes(tx: &mut Tx, report: &Report, now: Timestamp) -> Result<(), DbError> {
     let Some(event) = &report.event else { return Ok(()) };
+    if !hold(tx, event.id).await? {
+        return Ok(());
+    }
     match (report.state, &report.archive.sha256) {
         (JobState::Succeeded | JobState::Partial, Some(sha256)) => {
             let args = [(&report.account).into(), event.id.into(), sha256.into(), report.job.into(), now.into()];
@@ -286,6 +311,8 @@ fn deletions() -> Vec<(&'static str, Sql)> {
         format!("DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} WHERE {within} LIMIT $2)")
     };
     let mut all = vec![
+        // Before everything else: what is half deleted is not what these bytes were imported into.
+        ("import_hashes", some("import_hashes", "account", "event_id = $1") + " AND event_id = $1"),
         (
             "session_speakers",
             "DELETE FROM session_speakers WHERE session_id IN (SELECT s.id FROM sessions AS s WHERE s.event_id = $1 \
@@ -306,7 +333,6 @@ fn deletions() -> Vec<(&'static str, Sql)> {
         all.push((table, some(table, key, "event_id = $1") + " AND event_id = $1"));
     }
     all.push(("event_roles", some("event_roles", "user_id", "event_id = $1") + " AND event_id = $1"));
-    all.push(("import_hashes", some("import_hashes", "account", "event_id = $1") + " AND event_id = $1"));
     all.push(("events", some("events", "id", "id = $1")));
     all.into_iter().map(|(table, text)| (table, Sql::built("delete an event", text))).collect()
 }
@@ -316,6 +342,7 @@ fn deletions() -> Vec<(&'static str, Sql)> {
 /// # Errors
 /// Where the database is out of reach.
 pub async fn delete_some(tx: &mut Tx, event_id: i64, limit: i64) -> Result<bool, DbError> {
+    tx.fetch_optional(&LOCK, &[event_id.into()]).await?;
     for (_, sql) in deletions() {
         if tx.execute(&sql, &[Arg::from(event_id), Arg::from(limit)]).await? > 0 {
             return Ok(true);

@@ -1,8 +1,13 @@
 //! Crashes, soft stops and cancelling: an import goes on after its last chunk, or ends where it is.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use eventferry::db::Database;
 use eventferry::import::RunEnd;
 use eventferry::model::{Code, JobState, Problem, Report};
 use eventferry::signal::{FailPoint, Injection, Signals};
+use eventferry::store::events;
 use eventferry::store::jobs::{self, Cancellation};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -295,6 +300,57 @@ on_both_databases! {
         assert_eq!(ferry.count("events").await, 1);
     }
 
+    async fn an_event_that_is_deleted_after_the_plan_is_made_anew(database: TestDatabase) {
+        let ferry = Ferry::on(database);
+        let event = ferry.import(Archive::dash().zip()).await.event();
+        let running = ferry.start("harbour.zip", Archive::dash().set("sessions", "/0/subtitle", "New").zip()).await;
+        let (database, here) = (ferry.services().database, tokio::runtime::Handle::current());
+        let is_deleted = AtomicBool::new(false);
+        // The check runs where waiting is allowed, after the plan was made.
+        let on_progress = move |stage: &str, _, _| {
+            if stage == "checking event" && !is_deleted.swap(true, Ordering::Relaxed) {
+                here.block_on(delete(&database, event));
+            }
+        };
+        let RunEnd::Outcome(report) = ferry.run_watched(&running, Arc::new(on_progress)).await else {
+            panic!("no outcome")
+        };
+        let imported = ferry.end(&running, *report).await;
+        imported.assert_clean();
+        assert!(imported.report.event.as_ref().unwrap().created);
+        assert_ne!(imported.event(), event);
+        assert_eq!(imported.dataset("sessions").created, 4);
+        assert_eq!((ferry.count("events").await, ferry.count("sessions").await), (1, 4));
+    }
+
+    async fn an_event_that_is_deleted_between_two_chunks_is_made_anew(database: TestDatabase) {
+        let mut ferry = Ferry::on(database);
+        for chunk in [1, 2, 5, 9] {
+            let imported = ferry.import(rich().zip()).await;
+            let before = said(&ferry).await;
+            let running = stop_after(&mut ferry, &rich().set("event", "/description", "Changed"), chunk).await;
+            delete(&ferry.database, imported.event()).await;
+            let RunEnd::Outcome(report) = ferry.run(&running).await else { panic!("no outcome") };
+            let again = ferry.end(&running, *report).await;
+            assert_eq!(again.state(), JobState::Partial, "after chunk {chunk}");
+            assert!(again.report.event.as_ref().unwrap().created);
+            assert_eq!(again.codes(), imported.codes());
+            assert_eq!(said(&ferry).await.len(), before.len());
+            delete(&ferry.database, again.event()).await;
+        }
+    }
+
+    async fn what_is_half_deleted_is_not_taken_for_the_original_of_a_duplicate(database: TestDatabase) {
+        let ferry = Ferry::on(database);
+        let event = ferry.import(Archive::dash().zip()).await.event();
+        let mut tx = ferry.database.begin().await.unwrap();
+        assert!(events::delete_some(&mut tx, event, 1).await.unwrap());
+        tx.commit().await.unwrap();
+        let imported = ferry.import(Archive::dash().zip()).await;
+        imported.assert_clean();
+        assert_eq!(imported.event(), event);
+    }
+
     async fn a_job_that_is_given_up_says_why_and_takes_its_event_back(database: TestDatabase) {
         let mut ferry = Ferry::on(database);
         for chunk in [1, 3, 6] {
@@ -307,6 +363,18 @@ on_both_databases! {
             // The account's own user may stay.
             let left: Vec<_> = ferry.snapshot().await.into_iter().filter(|row| !row.starts_with("users: ")).collect();
             assert_eq!(left, [""; 0], "after chunk {chunk}");
+        }
+    }
+}
+
+/// Deletes an event in pieces.
+async fn delete(database: &Database, event: i64) {
+    loop {
+        let mut tx = database.begin().await.unwrap();
+        let has_more = events::delete_some(&mut tx, event, 3).await.unwrap();
+        tx.commit().await.unwrap();
+        if !has_more {
+            return;
         }
     }
 }
