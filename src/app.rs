@@ -226,7 +226,7 @@ impl App {
             archive_bytes: claimed.bytes,
             source_key: peeked.await.ok().flatten(),
             again: claimed.again,
-            retry_of: None,
+            retry_of: claimed.retry_of,
             created_at: claimed.claimed,
         };
         jobs::insert(&self.services.database, &job).await.map(drop)

@@ -114,12 +114,11 @@ async fn import(
     out: &mut dyn Write,
 ) -> Result<Exit, Failure> {
     let clock = &app.services.clock;
-    let order = CopyOrder { job: JobId(clock.new_id()), account, again: args.again };
     let (work, original, moment) = (app.settings.folders().work.clone(), file.to_owned(), Moment::now(clock));
-    let (job, account) = (order.job, account.to_owned());
-    let again = args.again;
+    let (job, account, again) = (JobId(clock.new_id()), account.to_owned(), args.again);
     let copied = tokio::task::spawn_blocking(move || {
-        inbox::copy_in(&work, &original, &CopyOrder { job, account: &account, again }, moment)
+        let order = CopyOrder { job, account: &account, archive_name: None, again, retry_of: None };
+        inbox::copy_in(&work, &original, &order, moment)
     });
     let held = copied
         .await

@@ -58,6 +58,8 @@ pub struct Claimed {
     pub bytes: u64,
     /// Whether equal bytes are to be imported once more.
     pub again: bool,
+    /// The job that this one repeats.
+    pub retry_of: Option<JobId>,
     /// What is known of it.
     pub verdict: Verdict,
     /// When it was first seen.
@@ -134,6 +136,9 @@ pub(super) struct Note {
     /// The name's bytes, what cannot be shown as `\xNN`.
     archive_name_bytes: String,
     again: bool,
+    /// The job that this one repeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retry_of: Option<JobId>,
     verdict: Verdict,
     seen: Timestamp,
     claimed: Timestamp,
@@ -160,6 +165,7 @@ impl Note {
             archive_name: self.archive_name,
             bytes,
             again: self.again,
+            retry_of: self.retry_of,
             verdict: self.verdict,
             seen: self.seen,
             claimed: self.claimed,
@@ -191,6 +197,7 @@ pub fn take(
         archive_name: fsx::display_name(&candidate.path.name),
         archive_name_bytes: escape(candidate.path.name.as_bytes()),
         again: false,
+        retry_of: None,
         verdict: candidate.verdict,
         seen: candidate.seen,
         claimed: now.wall,
@@ -233,9 +240,10 @@ pub fn copy_in(work: &Path, original: &Path, order: &CopyOrder<'_>, now: Moment)
         job: order.job,
         account: order.account.to_owned(),
         inbox_path: None,
-        archive_name: fsx::display_name(name),
+        archive_name: order.archive_name.map_or_else(|| fsx::display_name(name), str::to_owned),
         archive_name_bytes: escape(name.as_bytes()),
         again: order.again,
+        retry_of: order.retry_of,
         verdict: Verdict::Whole,
         seen: now.wall,
         claimed: now.wall,
@@ -266,8 +274,12 @@ pub struct CopyOrder<'a> {
     pub job: JobId,
     /// Whose it is.
     pub account: &'a str,
+    /// The name to be shown; none where it is the file's own.
+    pub archive_name: Option<&'a str>,
     /// Whether equal bytes are to be imported once more.
     pub again: bool,
+    /// The job that this one repeats.
+    pub retry_of: Option<JobId>,
 }
 
 fn noted(identity: FileIdentity) -> NotedIdentity {

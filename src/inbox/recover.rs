@@ -149,6 +149,7 @@ fn without_note(folders: &Folders, job: JobId, bytes: u64, now: Moment) -> Claim
         archive_name: format!("{job}.zip"),
         bytes,
         again: false,
+        retry_of: None,
         verdict: Verdict::Whole,
         seen: now.wall,
         claimed: now.wall,

@@ -27,7 +27,13 @@ pub(super) async fn run(
     let source = source_of(&old, context)?;
     refuse_twice(&old, database).await?;
     let new = JobId(context.clock.new_id());
-    let order = CopyOrder { job: new, account: &old.account, again: true };
+    let order = CopyOrder {
+        job: new,
+        account: &old.account,
+        archive_name: Some(&old.archive_name),
+        again: true,
+        retry_of: Some(old.id),
+    };
     // The claim is locked until its row is there, so that no daemon takes it for a half.
     let held =
         copy_in(&context.settings.folders().work, &source, &order, Moment::now(&context.clock)).map_err(|error| {

@@ -170,11 +170,12 @@ async fn a_file_that_a_command_brings_is_copied_and_stays() {
     let zip = small_zip(b"{}");
     let original = setting.root.path().join("mine.zip");
     File::create(&original).unwrap().write_all(&zip).unwrap();
-    let job = JobId(setting.clock.new_id());
-    let order = CopyOrder { job, account: "pycon", again: true };
+    let (job, old) = (JobId(setting.clock.new_id()), JobId(setting.clock.new_id()));
+    let order = CopyOrder { job, account: "pycon", archive_name: Some("theirs.zip"), again: true, retry_of: Some(old) };
     let held = copy_in(&setting.work(), &original, &order, Moment::now(&setting.clock)).unwrap();
     let claimed = held.claimed.clone();
-    assert_eq!((claimed.account.as_str(), claimed.archive_name.as_str(), claimed.again), ("pycon", "mine.zip", true));
+    assert_eq!((claimed.account.as_str(), claimed.archive_name.as_str(), claimed.again), ("pycon", "theirs.zip", true));
+    assert_eq!(claimed.retry_of, Some(old));
     assert_eq!((setting.source_of(&claimed), fs::read(&original).unwrap()), (zip.clone(), zip));
     held.release();
     let mut known = HashSet::new();
@@ -186,7 +187,13 @@ async fn a_file_that_a_command_brings_is_copied_and_stays() {
 #[tokio::test]
 async fn what_is_no_file_is_not_copied_and_nothing_is_left_of_the_try() {
     let setting = Setting::new().await;
-    let order = CopyOrder { job: JobId(setting.clock.new_id()), account: "pycon", again: false };
+    let order = CopyOrder {
+        job: JobId(setting.clock.new_id()),
+        account: "pycon",
+        archive_name: None,
+        again: false,
+        retry_of: None,
+    };
     let now = Moment::now(&setting.clock);
     assert!(copy_in(&setting.work(), setting.root.path(), &order, now).is_err());
     assert!(copy_in(&setting.work(), Path::new("/dev/null"), &order, now).is_err());
@@ -200,7 +207,7 @@ async fn a_half_copy_of_a_dead_command_is_removed() {
     let original = setting.root.path().join("mine.zip");
     File::create(&original).unwrap().write_all(b"PK").unwrap();
     let job = JobId(setting.clock.new_id());
-    let order = CopyOrder { job, account: "pycon", again: false };
+    let order = CopyOrder { job, account: "pycon", archive_name: None, again: false, retry_of: None };
     drop(copy_in(&setting.work(), &original, &order, Moment::now(&setting.clock)).unwrap());
     let folder = setting.work().join(job.to_string());
     fs::remove_file(folder.join("source.zip")).unwrap();
