@@ -176,6 +176,7 @@ impl App {
         }
         tasks.spawn(queue.run(stop.clone()));
         tasks.spawn(self.clone().send_mails(Arc::new(self.mailer()?), Arc::clone(&mail_wake), stop.clone()));
+        tasks.spawn(self.clone().move_sources_again(stop.clone()));
         tasks.spawn(self.clone().sweep_now_and_then(stop.clone()));
         tasks.spawn(self.clone().look_at_space(handle.clone(), Arc::clone(&mail_wake), stop.clone()));
         tasks.close();
@@ -368,11 +369,27 @@ impl App {
         }
     }
 
+    /// Moves the archives that the end of their job could not move.
+    async fn move_sources_again(self, stop: CancellationToken) {
+        let mut is_said = false;
+        while !stop.is_cancelled() {
+            match work::move_sources(&self.settings, &self.services).await {
+                Ok(_) => is_said = false,
+                Err(error) if !is_said => {
+                    tracing::warn!(%error, "archives of ended jobs cannot be moved now; it is tried again until they can");
+                    is_said = true;
+                }
+                Err(_) => {}
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.services.clock.sleep(self.settings.inbox.scan_every) => {}
+            }
+        }
+    }
+
     async fn sweep_now_and_then(self, stop: CancellationToken) {
         while !stop.is_cancelled() {
-            if let Err(error) = work::move_sources(&self.settings, &self.services).await {
-                tracing::warn!(%error, "archives of ended jobs cannot be moved now");
-            }
             match work::sweep(&self.settings, &self.services).await {
                 Ok(swept) => tracing::debug!(?swept, "the folders were swept"),
                 Err(error) => tracing::warn!(%error, "the folders cannot be swept now"),

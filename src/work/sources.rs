@@ -79,10 +79,14 @@ pub async fn move_sources(settings: &Settings, services: &Services) -> Result<u6
                 if let Some(folder) = to.parent() {
                     fsx::create_folders(folder)?;
                 }
-                if from.source().try_exists()? {
-                    fsx::move_file(&from.source(), &to)?;
+                if !from.source().try_exists()? {
+                    return Ok(());
                 }
-                Ok(())
+                match fsx::move_file(&from.source(), &to) {
+                    // The job's end and the repeated look may both have come upon it.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound && to.try_exists()? => Ok(()),
+                    moved => moved,
+                }
             });
             done.await.map_err(|error| FinishError::Trouble(error.to_string()))?.map_err(FinishError::from)?;
             services.signals.reach(FailPoint::MovedBeforeRow).map_err(FinishError::from)?;
@@ -93,7 +97,7 @@ pub async fn move_sources(settings: &Settings, services: &Services) -> Result<u6
     }
 }
 
-/// Why a dropped file was not moved; the next sweep tries again.
+/// Why a dropped file was not moved; the next look tries again.
 pub struct MoveError(FinishError);
 
 impl std::fmt::Debug for MoveError {

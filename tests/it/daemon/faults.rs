@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::Duration;
 
-use eventferry::model::JobState;
+use eventferry::inbox::{CopyOrder, Moment, copy_in};
+use eventferry::model::{JobId, JobState};
 use eventferry::signal::{FailPoint, Injection};
-use eventferry::store::jobs::{self, Cancellation};
+use eventferry::store::jobs::{self, Cancellation, SourceState};
 use serde_json::Value;
 
 use super::archives::harbour;
-use crate::support::daemon::{Setup, TestDaemon};
+use crate::support::daemon::{Setup, TestDaemon, with_each_database};
 
 /// Everything that people and programs see afterwards, without ids of jobs and times.
 #[derive(Debug, PartialEq)]
@@ -239,4 +240,45 @@ async fn a_failure_at_any_point_leaves_no_trace_on_sqlite() {
 #[tokio::test]
 async fn a_failure_at_any_point_leaves_no_trace_on_postgres() {
     each_point(Setup::postgres, Injection::Fail).await;
+}
+
+with_each_database! {
+    async fn a_repeat_whose_command_has_died_before_the_row_is_still_a_repeat(setup: Setup) {
+        let mut daemon = setup.start().await;
+        let first = daemon.import("berlin", "harbour.zip", harbour().zip()).await;
+        let source = daemon.root().join(first.job.source_path.as_ref().unwrap());
+        daemon.stop().await;
+        let job = JobId(daemon.clock.new_id());
+        let order = CopyOrder {
+            job,
+            account: "berlin",
+            archive_name: Some(&first.job.archive_name),
+            again: true,
+            retry_of: Some(first.job.id),
+        };
+        drop(copy_in(&daemon.root().join("work"), &source, &order, Moment::now(&daemon.clock)).unwrap());
+        daemon.start().await;
+        daemon.idle().await;
+        let again = daemon.ended("harbour.zip").await;
+        assert_eq!((again.job.id, again.job.retry_of), (job, Some(first.job.id)));
+        assert_eq!(again.report.related_job, Some(first.job.id));
+        assert_eq!(again.job.state, JobState::Partial, "not a duplicate");
+        daemon.finish().await;
+    }
+
+    async fn a_failed_move_of_the_dropped_file_is_tried_again_soon(setup: Setup) {
+        let daemon = setup.start().await;
+        daemon.signals.inject(FailPoint::FinalBeforeMove, 1, Injection::Fail);
+        daemon.drop_file("berlin", "harbour.zip", harbour().zip());
+        daemon.signals.reached(FailPoint::FinalBeforeMove, 1).await;
+        let failed = daemon.clock.monotonic();
+        while daemon.job("harbour.zip").await.source_state != SourceState::Moved {
+            daemon.clock.advance(Duration::from_secs(1));
+            daemon.look().await;
+        }
+        // Half a minute, and what the clock goes on while the move is made.
+        let waited = daemon.clock.monotonic() - failed;
+        assert!(waited < Duration::from_mins(5), "{waited:?}");
+        daemon.finish().await;
+    }
 }

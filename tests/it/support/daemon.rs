@@ -333,7 +333,7 @@ impl TestDaemon {
         let jobs = self.jobs().await;
         let mut next: Option<Timestamp> = jobs.iter().filter(|job| !job.state.is_final()).map(|job| job.run_at).min();
         if jobs.iter().any(|job| job.source_state == SourceState::Leaving) {
-            next = next.max(Some(now + TimeDelta::hours(1)));
+            next = next.max(Some(now + TimeDelta::seconds(30)));
         }
         let mails: Vec<Timestamp> = self.column("SELECT next_attempt_at FROM mails WHERE state = 'queued'").await;
         next = next.into_iter().chain(mails).min();
