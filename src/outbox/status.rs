@@ -53,6 +53,8 @@ pub fn progress_text(activity: &str, done: u64, total: u64) -> String {
 pub struct StatusWriter {
     folder: PathBuf,
     last: Option<Duration>,
+    /// The newest that came too early.
+    kept: Option<Status>,
 }
 
 /// What became of a status.
@@ -60,14 +62,14 @@ pub struct StatusWriter {
 pub enum StatusOutcome {
     /// It is in the file.
     Written,
-    /// It came too early. Whoever has nothing newer to say by then offers it again after this time.
+    /// It came too early and is kept: [`StatusWriter::catch_up`] writes it after this time, unless a newer one comes.
     TooEarly(Duration),
 }
 
 impl StatusWriter {
     /// For the job whose results go into `folder`, which is made with the first writing.
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), last: None }
+        Self { folder: folder.to_owned(), last: None, kept: None }
     }
 
     /// Writes the status unless it comes within a second of the last one. `now` is monotonic time
@@ -78,18 +80,40 @@ impl StatusWriter {
     /// # Errors
     /// Those of the file system. A failed writing counts: the next one is tried a second later.
     pub fn offer(&mut self, status: &Status, now: Duration) -> io::Result<StatusOutcome> {
-        if let Some(last) = self.last {
-            let due = last + PERIOD;
-            if now < due {
-                return Ok(StatusOutcome::TooEarly(due - now));
-            }
+        if let Some(wait) = self.wait(now) {
+            self.kept = Some(status.clone());
+            return Ok(StatusOutcome::TooEarly(wait));
         }
+        self.kept = None;
+        self.write(status, now)?;
+        Ok(StatusOutcome::Written)
+    }
+
+    /// Writes the newest status that came too early, where there is one and its time has come; else says how long that
+    /// takes. Times and failures are as for [`StatusWriter::offer`].
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn catch_up(&mut self, now: Duration) -> io::Result<Option<Duration>> {
+        let Some(status) = self.kept.take() else { return Ok(None) };
+        if let Some(wait) = self.wait(now) {
+            self.kept = Some(status);
+            return Ok(Some(wait));
+        }
+        self.write(&status, now)?;
+        Ok(None)
+    }
+
+    fn wait(&self, now: Duration) -> Option<Duration> {
+        self.last.and_then(|last| (last + PERIOD).checked_sub(now)).filter(|wait| !wait.is_zero())
+    }
+
+    fn write(&mut self, status: &Status, now: Duration) -> io::Result<()> {
         self.last = Some(now);
         fsx::create_folders(&self.folder)?;
         let mut bytes = serde_json::to_vec_pretty(status)?;
         bytes.push(b'\n');
-        fsx::write_atomic(&self.folder.join(STATUS_FILE), &bytes)?;
-        Ok(StatusOutcome::Written)
+        fsx::write_atomic(&self.folder.join(STATUS_FILE), &bytes)
     }
 }
 
@@ -144,6 +168,30 @@ mod tests {
         assert_eq!(written(folder.path())["done"], 1);
         assert_eq!(writer.offer(&status(3), Duration::from_secs(1)).unwrap(), StatusOutcome::Written);
         assert_eq!(written(folder.path())["done"], 3);
+    }
+
+    #[test]
+    fn the_last_status_of_a_second_is_written_when_it_has_passed_and_no_second_has_two() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = StatusWriter::new(folder.path());
+        let mut written_at = Vec::new();
+        let mut before = None;
+        // A status every 130 ms for five seconds, and whoever catches up looks every 10 ms.
+        for tick in 0..600_u64 {
+            let now = Duration::from_millis(tick * 10);
+            if tick % 13 == 0 && tick < 500 {
+                writer.offer(&status(tick), now).unwrap();
+            }
+            writer.catch_up(now).unwrap();
+            let found = written(folder.path())["done"].as_u64();
+            if found != before {
+                written_at.push(tick * 10);
+                before = found;
+            }
+        }
+        assert_eq!(before, Some(494), "the last that was offered");
+        assert_eq!(written_at, [0, 1000, 2000, 3000, 4000, 5000]);
+        assert_eq!(writer.catch_up(Duration::from_secs(60)).unwrap(), None);
     }
 
     #[test]

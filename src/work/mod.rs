@@ -2,6 +2,7 @@
 
 mod export;
 mod finish;
+mod progress;
 mod sources;
 mod sweep;
 mod tell;
@@ -9,6 +10,7 @@ mod tell;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Account, Settings};
@@ -16,7 +18,7 @@ use crate::import::{self, Import, OnProgress, RunEnd, Services};
 use crate::mail::Templates;
 use crate::model::problem::counted;
 use crate::model::{Code, JobId, JobState, Problem};
-use crate::outbox::{self, STATUS_VERSION, Status, StatusWriter};
+use crate::outbox::{self, STATUS_VERSION, Status, StatusOutcome, StatusWriter};
 use crate::pace::Turn;
 use crate::queue::{Outcome, Runner};
 use crate::store::jobs::{ClaimedJob, JobKind, Lease, MustEnd};
@@ -44,7 +46,7 @@ pub struct Worker {
     /// Told of progress, where somebody looks on.
     pub watcher: Option<Watcher>,
     /// Told that there is a mail to send.
-    pub mail_wake: Arc<tokio::sync::Notify>,
+    pub mail_wake: Arc<Notify>,
 }
 
 impl Runner for Worker {
@@ -65,8 +67,11 @@ impl Runner for Worker {
         let mut end = match &job.must_end {
             Some(reason) => import::give_up(services, &import, Arc::clone(&turn), &stop, problem_of(reason)).await,
             None => {
-                let on_progress = self.on_progress(&import);
-                import::run(services, &import, Arc::clone(&turn), &stop, on_progress).await
+                let (on_progress, shown) = self.show_progress(&import);
+                let end = import::run(services, &import, Arc::clone(&turn), &stop, on_progress).await;
+                // What the end of a job removes must not come back.
+                shown.stop().await;
+                end
             }
         };
         loop {
@@ -114,13 +119,15 @@ impl Worker {
     }
 
     /// Shows progress in `status.json`, at most once a second, and to whoever looks on.
-    fn on_progress(&self, import: &Import) -> OnProgress {
+    fn show_progress(&self, import: &Import) -> (OnProgress, progress::CatchingUp) {
         let folder = self.settings.folders().outbox.join(result_folder(import));
-        let status = Mutex::new(StatusWriter::new(&folder));
+        let status = Arc::new(Mutex::new(StatusWriter::new(&folder)));
+        let kept = Arc::new(Notify::new());
+        let catching_up = progress::catch_up(Arc::clone(&status), Arc::clone(&kept), self.services.clock.clone());
         let clock = self.services.clock.clone();
         let watcher = self.watcher.clone();
         let job = import.lease.job;
-        Arc::new(move |stage, done, total| {
+        let on_progress: OnProgress = Arc::new(move |stage, done, total| {
             if let Some(watcher) = &watcher {
                 watcher(job, stage, done, total);
             }
@@ -138,10 +145,13 @@ impl Worker {
                 updated: clock.now(),
             };
             let mut status = status.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Err(error) = status.offer(&status_now, clock.monotonic()) {
-                tracing::debug!(job.id = %job, %error, "the progress could not be written");
+            match status.offer(&status_now, clock.monotonic()) {
+                Ok(StatusOutcome::Written) => {}
+                Ok(StatusOutcome::TooEarly(_)) => kept.notify_one(),
+                Err(error) => tracing::debug!(job.id = %job, %error, "the progress could not be written"),
             }
-        })
+        });
+        (on_progress, catching_up)
     }
 }
 

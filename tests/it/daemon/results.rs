@@ -120,6 +120,27 @@ with_each_database! {
         daemon.finish().await;
     }
 
+    async fn what_was_shown_too_early_is_shown_a_second_later(setup: Setup) {
+        let daemon = setup.set("import.chunk_pause", "100s").start().await;
+        daemon.drop_file("default", "tracks.zip", Archive::of(1, "Tracks").with_tracks(1, 3).zip());
+        daemon.signals.reached(FailPoint::ChunkAfterCommit, 1).await;
+        // The check was shown a moment ago, and until the next chunk nothing more is said.
+        let begun = daemon.clock.monotonic();
+        loop {
+            let files = daemon.files("outbox");
+            let status = files.iter().find(|file| file.ends_with("/status.json")).expect("the check was shown");
+            if json_of(&daemon.root().join(status))["text"] == "Importing event (1/1)" {
+                break;
+            }
+            daemon.clock.advance(Duration::from_secs(1));
+            daemon.look().await;
+        }
+        assert!(daemon.clock.monotonic() - begun < Duration::from_secs(100));
+        assert_eq!(daemon.signals.visits(FailPoint::ChunkAfterCommit), 1);
+        daemon.idle_in_steps().await;
+        daemon.finish().await;
+    }
+
     async fn a_running_job_shows_how_far_it_is(setup: Setup) {
         let setup = setup.set("import.chunk_records", "2").set("import.chunk_pause", "2s");
         let daemon = setup.start().await;
