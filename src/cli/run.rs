@@ -9,6 +9,7 @@ use super::{Context, Exit, Failure, Loudness, show};
 use crate::app::{App, AppError, Parts};
 use crate::lifecycle;
 use crate::signal::Signals;
+use crate::store::jobs;
 
 /// Watches the inbox and works on what is dropped, until it is stopped.
 ///
@@ -16,6 +17,9 @@ use crate::signal::Signals;
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// Work on everything that is there, then exit
+    ///
+    /// Ends when nothing can go on. A job that waits for something outside, such as a full disk or a server that does not
+    /// answer, stays paused, and so do those behind it; the next run goes on with them.
     #[arg(long)]
     pub(crate) once: bool,
 }
@@ -47,6 +51,11 @@ pub(super) async fn run(args: &RunArgs, context: Context, out: &mut dyn Write) -
             () = stop.cancelled() => {}
         }
         daemon.deliver_mails().await?;
+        let waiting = jobs::unfinished(&app.services.database).await?;
+        if waiting > 0 && context.loudness == Loudness::Normal {
+            let waiting = show::counted(waiting, "job waits", "jobs wait");
+            writeln!(out, "{waiting}; `eventferry status` says for what, and the next run goes on.")?;
+        }
     } else {
         stop.cancelled().await;
     }

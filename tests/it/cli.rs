@@ -71,6 +71,14 @@ async fn claimed(database: &Database, number: u32) -> Lease {
 }
 
 #[test]
+fn help_says_when_a_single_run_ends() {
+    let root = tempfile::tempdir().unwrap();
+    let help = succeed(root.path(), &["run", "--help"]).out;
+    let help: Vec<&str> = help.split_whitespace().collect();
+    assert!(help.join(" ").contains("stays paused"), "{help:?}");
+}
+
+#[test]
 fn help_names_the_exit_codes_and_every_command() {
     let root = tempfile::tempdir().unwrap();
     let help = succeed(root.path(), &["--help"]).out;

@@ -266,6 +266,16 @@ with_each_database! {
         daemon.finish().await;
     }
 
+    async fn a_single_run_ends_where_only_an_outage_is_waited_for(setup: Setup) {
+        let daemon = setup.start().await;
+        daemon.signals.inject(FailPoint::Checked, 1, Injection::Fail);
+        daemon.drop_file("berlin", "harbour.zip", harbour().zip());
+        daemon.signals.reached(FailPoint::Checked, 1).await;
+        daemon.daemon_idle().await;
+        assert_eq!(daemon.job("harbour.zip").await.state, JobState::Paused);
+        daemon.finish().await;
+    }
+
     async fn a_failed_move_of_the_dropped_file_is_tried_again_soon(setup: Setup) {
         let daemon = setup.start().await;
         daemon.signals.inject(FailPoint::FinalBeforeMove, 1, Injection::Fail);
