@@ -500,12 +500,3 @@ impl From<crate::db::DbError> for RunError {
         }
     }
 }
-
-/// The problem of a file that was changed under the reader.
-pub(super) fn changed_problem(why: &str) -> Problem {
-    Problem::new(
-        Code::ChangedWhileReading,
-        format!("the file was changed while it was read: {why}"),
-        "drop the archive again when the upload has ended",
-    )
-}

@@ -36,6 +36,7 @@ use crate::config::{Account, Allow};
 use crate::db::Database;
 use crate::format::zone;
 use crate::fsx::{self, FileIdentity};
+use crate::model::job::RetryReason;
 use crate::model::problem::counted;
 use crate::model::report::{ArchiveReport, Datasets, EventReport, LinkCounts, MediaCounts, REPORT_VERSION};
 use crate::model::{Code, Dataset, JobId, JobState, OnError, OnExisting, Problem, Report};
@@ -117,7 +118,7 @@ pub enum RunEnd {
     Interrupted,
     /// Something outside is in the way and will pass.
     Outage(String),
-    /// Trying again may help, not for ever.
+    /// Trying again may help, not for ever. Begins with the words of a [`RetryReason`].
     Retry(String),
     /// The job is another's now.
     LeaseLost,
@@ -200,7 +201,7 @@ pub async fn run(
             Err(error) => return run.end_of(error).await,
         }
     }
-    RunEnd::Retry("other imports keep changing which event is meant".to_owned())
+    RunEnd::Retry(RetryReason::EventContested.words().to_owned())
 }
 
 /// Ends a job as failed for a reason outside of its archive: what it has made is taken back.
@@ -713,13 +714,13 @@ impl Run<'_> {
                 self.fail(internal(&why)).await
             }
             RunError::Cancelled => self.end_early(JobState::Cancelled, None).await,
-            RunError::Changed(why) => RunEnd::Retry(load::changed_problem(&why).message),
+            RunError::Changed(why) => RunEnd::Retry(format!("{}: {why}", RetryReason::SourceChanged.words())),
             RunError::Outage(why) => RunEnd::Outage(why),
             RunError::Io(error) => RunEnd::Outage(format!("the disk does not do what it should: {error}")),
             RunError::Interrupted => RunEnd::Interrupted,
             RunError::BlockedOn(other) => RunEnd::BlockedOn(other),
             RunError::LeaseLost => RunEnd::LeaseLost,
-            RunError::Replan => RunEnd::Retry("another import has changed which event is meant".to_owned()),
+            RunError::Replan => RunEnd::Retry(RetryReason::EventContested.words().to_owned()),
         }
     }
 

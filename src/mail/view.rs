@@ -222,6 +222,7 @@ fn reason(report: &Report) -> String {
             Code::ChangedWhileReading => Some("the file was changed while it was read"),
             Code::Internal => Some("a fault of the importer"),
             Code::Quarantined => Some("put aside after several crashes"),
+            Code::GaveUp => Some("tried again and again without success"),
             Code::Cancelled => Some("cancelled"),
             Code::EventMissing => Some("no event that can be used"),
             Code::EventAmbiguous => Some("it could be more than one event"),

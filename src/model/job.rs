@@ -26,6 +26,30 @@ impl FromStr for JobId {
     }
 }
 
+/// Why a job is tried again, where that is known. The row of a job keeps the words, with more behind them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryReason {
+    /// Somebody wrote to the claimed file.
+    SourceChanged,
+    /// Other imports made, changed or deleted the event that was meant, again and again.
+    EventContested,
+}
+
+impl RetryReason {
+    /// A clause for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::SourceChanged => "the file was changed while it was read",
+            Self::EventContested => "others keep changing which event is meant",
+        }
+    }
+
+    /// The reason whose words a text begins with.
+    pub fn of(text: &str) -> Option<Self> {
+        [Self::SourceChanged, Self::EventContested].into_iter().find(|reason| text.starts_with(reason.words()))
+    }
+}
+
 /// What people see a job do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -203,6 +203,8 @@ codes! {
     Internal "INTERNAL" Error;
     /// The process died over this file again and again.
     Quarantined "QUARANTINED" Error;
+    /// The job was tried as often as is allowed, without success.
+    GaveUp "GAVE_UP" Error;
     /// The job was stopped by a person.
     Cancelled "CANCELLED" Error;
     /// A file is not JSON to its end.

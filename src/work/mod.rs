@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Account, Settings};
 use crate::import::{self, Import, OnProgress, RunEnd, Services};
 use crate::mail::Templates;
+use crate::model::job::RetryReason;
 use crate::model::problem::counted;
 use crate::model::{Code, JobId, JobState, Problem};
 use crate::outbox::{self, STATUS_VERSION, Status, StatusOutcome, StatusWriter};
@@ -187,11 +188,21 @@ fn problem_of(reason: &MustEnd) -> Problem {
             format!("the program died {} over this file; it was put aside", counted(*strikes, "time", "times")),
             "ask the admin to report it with the file",
         ),
-        MustEnd::Exhausted { reason } => Problem::new(
-            Code::ChangedWhileReading,
-            format!("it was tried again and again: {reason}"),
-            "drop the archive again when nobody writes to it any more",
-        ),
+        MustEnd::Exhausted { reason } => {
+            let (code, hint) = match RetryReason::of(reason) {
+                Some(RetryReason::SourceChanged) => {
+                    (Code::ChangedWhileReading, "drop the archive again when nobody writes to it any more")
+                }
+                Some(RetryReason::EventContested) => {
+                    (Code::GaveUp, "drop the archive again when no other import of its event is at work")
+                }
+                None => (
+                    Code::GaveUp,
+                    "drop the archive again; where that fails as well, ask the admin to look into the log",
+                ),
+            };
+            Problem::new(code, format!("it was tried again and again, and in the end {reason}"), hint)
+        }
         MustEnd::Panicked { reason } => Problem::new(
             Code::Internal,
             format!("the program failed over this file: {reason}"),
@@ -204,4 +215,21 @@ fn capital(text: &str) -> String {
     let mut characters = text.chars();
     let first: String = characters.next().into_iter().flat_map(char::to_uppercase).collect();
     first + characters.as_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_was_tried_too_often_says_why() {
+        let code_of = |reason: &str| {
+            let problem = problem_of(&MustEnd::Exhausted { reason: reason.to_owned() });
+            assert!(problem.message.ends_with(reason), "{}", problem.message);
+            problem.code
+        };
+        assert_eq!(code_of("the file was changed while it was read: it grew"), Code::ChangedWhileReading);
+        assert_eq!(code_of("others keep changing which event is meant"), Code::GaveUp);
+        assert_eq!(code_of("its run ended without a result"), Code::GaveUp);
+    }
 }

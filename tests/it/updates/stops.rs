@@ -1,10 +1,13 @@
 //! Crashes, soft stops and cancelling: an import goes on after its last chunk, or ends where it is.
 
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use eventferry::db::Database;
 use eventferry::import::RunEnd;
+use eventferry::model::job::RetryReason;
 use eventferry::model::{Code, JobState, Problem, Report};
 use eventferry::signal::{FailPoint, Injection, Signals};
 use eventferry::store::events;
@@ -321,6 +324,20 @@ on_both_databases! {
         assert_ne!(imported.event(), event);
         assert_eq!(imported.dataset("sessions").created, 4);
         assert_eq!((ferry.count("events").await, ferry.count("sessions").await), (1, 4));
+    }
+
+    async fn a_file_that_grows_while_it_is_read_is_tried_again_for_that_reason(database: TestDatabase) {
+        let ferry = Ferry::on(database);
+        let running = ferry.start("harbour.zip", Archive::dash().zip()).await;
+        let source = running.import.archive.clone();
+        let on_progress = move |stage: &str, _, _| {
+            if stage == "checking event" {
+                OpenOptions::new().append(true).open(&source).unwrap().write_all(b"more").unwrap();
+            }
+        };
+        let RunEnd::Retry(reason) = ferry.run_watched(&running, Arc::new(on_progress)).await else { panic!("no retry") };
+        assert_eq!(RetryReason::of(&reason), Some(RetryReason::SourceChanged), "{reason}");
+        ferry.assert_no_records().await;
     }
 
     async fn an_event_that_is_deleted_between_two_chunks_is_made_anew(database: TestDatabase) {
