@@ -53,7 +53,7 @@ pub fn render(source: &dyn Source, part: Part, out: &mut dyn Write) -> Result<Re
         let Some(span) = days::span(&session, programme) else { continue };
         let mut about = About { source_id: Some(&session.source_id), title: &session.title, notes: &mut notes };
         occupied.take(&session, span, &mut about);
-        write_session(&mut out, &session, span, programme, &names, &mut about)?;
+        write_session(&mut out, &session, span, programme.zone, &names, &mut about)?;
         sessions += 1;
     }
     property(&mut out, "END", "VCALENDAR")?;
@@ -180,7 +180,7 @@ fn write_session(
     out: &mut impl Write,
     session: &Session,
     span: Span,
-    programme: &Programme,
+    zone: Tz,
     names: &Names,
     about: &mut About<'_>,
 ) -> Result<(), RenderError> {
@@ -190,12 +190,11 @@ fn write_session(
     property(out, "CREATED", &utc(session.created_at))?;
     property(out, "LAST-MODIFIED", &utc(session.updated_at))?;
     property(out, "SEQUENCE", &session.sequence.min(HIGHEST_SEQUENCE).to_string())?;
-    write_times(out, span, programme.zone)?;
+    write_times(out, span, zone)?;
     property(out, "SUMMARY", &escaped(&shown::title(session, about)))?;
     property(out, "STATUS", "CONFIRMED")?;
-    let place = text::optional_line(about, "location of the event", programme.event.location.as_deref());
-    let room = session.room.map(|room| names.rooms[room].clone());
-    let location = room.into_iter().chain(place).collect::<Vec<_>>().join(", ");
+    let room = session.room.map(|room| names.rooms[room].as_str());
+    let location = room.into_iter().chain(names.place.as_deref()).collect::<Vec<_>>().join(", ");
     if !location.is_empty() {
         property(out, "LOCATION", &escaped(&location))?;
     }

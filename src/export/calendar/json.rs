@@ -110,7 +110,7 @@ fn write_day(
             out.write_all(b",\n")?;
         } else {
             let before = if room.is_some() { "],\n" } else { "\n" };
-            write!(out, "{before}{}:[\n", text(name)?)?;
+            writeln!(out, "{before}{}:[", text(name)?)?;
             room = Some(session.room);
         }
         let mut about = About { source_id: Some(&session.source_id), title: &session.title, notes };

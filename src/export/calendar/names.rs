@@ -7,7 +7,7 @@ use unicode_normalization::char::is_combining_mark;
 use uuid::Uuid;
 
 use crate::export::calendar::text::{self, About};
-use crate::export::program::{Notes, Programme, Session};
+use crate::export::program::{NoteCode, Notes, Programme, Session};
 
 /// Names that are ready to be shown.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub(super) struct Names {
     pub(super) title: String,
     /// The event's name in addresses: at least four small letters, digits and underscores.
     pub(super) acronym: String,
+    /// Where the event is.
+    pub(super) place: Option<String>,
     /// The event's page.
     pub(super) page: Option<String>,
     /// Rooms, by index; no two are the same.
@@ -49,8 +51,9 @@ impl Names {
 pub(super) fn names(programme: &Programme, notes: &mut Notes) -> Names {
     let event = &programme.event;
     let mut about = About { source_id: None, title: &event.name, notes };
-    let title = text::name(&mut about, "name of the event", &event.name, || event.slug.clone());
+    let title = text::name(&mut about, "name of the event", &event.name, || acronym(&event.slug));
     let page = text::link(&mut about, "page of the event", event.url.as_deref());
+    let place = text::optional_line(&mut about, "location of the event", event.location.as_deref());
     let mut taken = HashSet::new();
     let mut rooms = Vec::with_capacity(programme.rooms.len());
     for room in &programme.rooms {
@@ -58,7 +61,7 @@ pub(super) fn names(programme: &Programme, notes: &mut Notes) -> Names {
         let name = text::name(&mut about, "name of a room", &room.name, || format!("Room {}", room.id));
         let own = untaken(&name, &mut taken);
         if own != name {
-            about.note(crate::export::program::NoteCode::NameGiven, format_args!("`{own}`: two rooms have this name"));
+            about.note(NoteCode::NameGiven, format_args!("`{own}`: two rooms have this name"));
         }
         rooms.push(own);
     }
@@ -73,7 +76,7 @@ pub(super) fn names(programme: &Programme, notes: &mut Notes) -> Names {
         let mut about = About { source_id: None, title: &kind.name, notes };
         kinds.push(text::line(&mut about, "name of a type", &kind.name));
     }
-    Names { title, acronym: acronym(&event.slug), page, rooms, no_room, tracks, kinds }
+    Names { title, acronym: acronym(&event.slug), place, page, rooms, no_room, tracks, kinds }
 }
 
 const NO_ROOM: &str = "No room yet";

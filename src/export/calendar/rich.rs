@@ -209,12 +209,10 @@ fn push_tag(state: &mut State, tag: &Tag) -> TokenSinkResult<()> {
             }
         }
         "a" => end_link(state),
-        _ if BLOCKS.contains(&name) => {
-            // A paragraph inside an entry of a list belongs to the dash before it.
-            if !state.text.ends_with("- ") {
-                if state.lists > 0 { begin_line(&mut state.text) } else { begin_paragraph(&mut state.text) }
-            }
-        }
+        // A paragraph inside an entry of a list belongs to the dash before it.
+        _ if BLOCKS.contains(&name) && state.text.ends_with("- ") => {}
+        _ if BLOCKS.contains(&name) && state.lists > 0 => begin_line(&mut state.text),
+        _ if BLOCKS.contains(&name) => begin_paragraph(&mut state.text),
         _ => {}
     }
     TokenSinkResult::Continue

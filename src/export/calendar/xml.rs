@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::export::calendar::days::{self, Day};
 use crate::export::calendar::head::{self, GENERATOR, Head, TIMESLOT};
-use crate::export::calendar::shown::{self, Reference, Shown};
+use crate::export::calendar::shown::{self, Person, Reference, Shown};
 use crate::export::calendar::survey::Occupied;
 use crate::export::calendar::text::About;
 use crate::export::program::{NoteCode, Notes, Programme, RenderError, Rendered, Session, Source};
@@ -64,8 +64,8 @@ pub fn check(file: &mut dyn Read) -> Result<u64, RenderError> {
                         check_ids(&attributes)?;
                         sessions += 1;
                     }
-                    [root, ..] if *root != "schedule" => return Err(wrong(format!("the root is `{root}`"))),
-                    [.., "day" | "event"] => return Err(wrong(format!("`{}` is at a wrong place", path.join("/")))),
+                    [root, ..] if *root != "schedule" => return Err(wrong(&format!("the root is `{root}`"))),
+                    [.., "day" | "event"] => return Err(wrong(&format!("`{}` is at a wrong place", path.join("/")))),
                     _ => {}
                 }
                 if matches!(event, Event::Empty(_)) {
@@ -79,7 +79,7 @@ pub fn check(file: &mut dyn Read) -> Result<u64, RenderError> {
             Event::GeneralRef(reference) => {
                 let is_known = reference.is_char_ref() || ["lt", "gt", "amp", "quot", "apos"].contains(&&**reference);
                 if !is_known {
-                    return Err(wrong("a reference to nothing".to_owned()));
+                    return Err(wrong("a reference to nothing"));
                 }
             }
             Event::Eof => break,
@@ -88,10 +88,10 @@ pub fn check(file: &mut dyn Read) -> Result<u64, RenderError> {
         buffer.clear();
     }
     match (path.last(), roots, days) {
-        (Some(open), ..) => Err(wrong(format!("`{open}` is not closed"))),
+        (Some(open), ..) => Err(wrong(&format!("`{open}` is not closed"))),
         (None, 1, 1..) => Ok(sessions),
-        (None, 1, 0) => Err(wrong("no day".to_owned())),
-        (None, ..) => Err(wrong("not one root".to_owned())),
+        (None, 1, 0) => Err(wrong("no day")),
+        (None, ..) => Err(wrong("not one root")),
     }
 }
 
@@ -180,12 +180,7 @@ fn write_session(
     element(writer, "abstract", shown.short.as_deref().unwrap_or_default())?;
     element(writer, "slug", &shown.slug)?;
     element(writer, "track", head.names.track(session).unwrap_or_default())?;
-    open(writer, "persons", &[])?;
-    for person in &shown.persons {
-        let (id, guid) = (person.id.to_string(), person.guid.to_string());
-        text_element(writer, "person", &[("id", &id), ("guid", &guid)], &person.name)?;
-    }
-    close(writer, "persons")?;
+    write_persons(writer, &shown.persons)?;
     element(writer, "language", shown.language.as_deref().unwrap_or_default())?;
     element(writer, "description", shown.long.as_deref().unwrap_or_default())?;
     write_references(writer, ("links", "link"), &shown.links)?;
@@ -194,6 +189,18 @@ fn write_session(
         element(writer, "url", page)?;
     }
     close(writer, "event")
+}
+
+fn write_persons(writer: &mut Xml<'_>, persons: &[Person]) -> Result<(), RenderError> {
+    if persons.is_empty() {
+        return empty(writer, "persons", &[]);
+    }
+    open(writer, "persons", &[])?;
+    for person in persons {
+        let (id, guid) = (person.id.to_string(), person.guid.to_string());
+        text_element(writer, "person", &[("id", &id), ("guid", &guid)], &person.name)?;
+    }
+    close(writer, "persons")
 }
 
 fn write_references(
@@ -266,26 +273,26 @@ fn check_ids(attributes: &[(String, String)]) -> Result<(), RenderError> {
     let value = |name: &str| attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     let has_guid = value("guid").is_some_and(|guid| Uuid::try_parse(guid).is_ok());
     let has_id = value("id").and_then(|id| id.parse::<u64>().ok()).is_some_and(|id| id > 0);
-    if has_guid && has_id { Ok(()) } else { Err(wrong("a session without its ids".to_owned())) }
+    if has_guid && has_id { Ok(()) } else { Err(wrong("a session without its ids")) }
 }
 
 fn check_text(text: &str, path: &[String]) -> Result<(), RenderError> {
     check_characters(text)?;
     if path.is_empty() && !text.trim().is_empty() {
-        return Err(wrong("text outside of the root".to_owned()));
+        return Err(wrong("text outside of the root"));
     }
     Ok(())
 }
 
 fn check_characters(text: &str) -> Result<(), RenderError> {
     let is_wrong = |character: char| matches!(character, '\u{0}'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}');
-    if text.contains(is_wrong) { Err(wrong("a character that XML does not allow".to_owned())) } else { Ok(()) }
+    if text.contains(is_wrong) { Err(wrong("a character that XML does not allow")) } else { Ok(()) }
 }
 
 fn invalid(error: impl std::fmt::Display) -> RenderError {
-    wrong(error.to_string())
+    wrong(&error.to_string())
 }
 
-fn wrong(what: String) -> RenderError {
+fn wrong(what: &str) -> RenderError {
     RenderError::Invalid(format!("schedule.xml: {what}"))
 }

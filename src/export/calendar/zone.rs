@@ -1,6 +1,6 @@
 //! A zone's rules over a span of time, as calendars carry them.
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, Offset, TimeDelta, TimeZone, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeDelta, TimeZone, Utc};
 use chrono_tz::{OffsetComponents, OffsetName, Tz};
 
 /// From when on a zone has an offset.
@@ -30,14 +30,18 @@ pub(super) enum Kind {
 /// How far back the change is looked for that was in force at the begin.
 const LOOK_BACK: TimeDelta = TimeDelta::days(400);
 
+/// From when to when zones change their clocks: before it there was no zone, after it the tables end.
+const CHANGES: std::ops::Range<i32> = 1800..2200;
+
 /// Two changes are never closer together.
 const STEP: TimeDelta = TimeDelta::days(1);
 
 /// What was in force at the begin, and every change until the end. Never empty.
 pub(super) fn observances(zone: Tz, (first, last): (DateTime<Utc>, DateTime<Utc>)) -> Vec<Observance> {
     let mut found: Vec<Observance> = Vec::new();
-    let mut at = first - LOOK_BACK;
-    while at <= last {
+    let new_year = |year| NaiveDate::from_ymd_opt(year, 1, 1).unwrap_or_default().and_time(NaiveTime::MIN).and_utc();
+    let mut at = (first - LOOK_BACK).max(new_year(CHANGES.start));
+    while at <= last.min(new_year(CHANGES.end)) {
         let next = at + STEP;
         if offset(zone, at) != offset(zone, next) {
             let change = change_between(zone, at, next);
@@ -85,7 +89,7 @@ fn observance(zone: Tz, from: i32, change: DateTime<Utc>) -> Observance {
 
 /// The offset at the begin, for zones that did not change for long.
 fn since_ever(zone: Tz, first: DateTime<Utc>) -> Observance {
-    let usual = NaiveDate::from_ymd_opt(1970, 1, 1).unwrap_or_default().and_time(chrono::NaiveTime::MIN);
+    let usual = NaiveDate::from_ymd_opt(1970, 1, 1).unwrap_or_default().and_time(NaiveTime::MIN);
     let mut observance = observance(zone, offset(zone, first), first);
     observance.onset = usual.min(observance.onset - TimeDelta::days(1));
     observance

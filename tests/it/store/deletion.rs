@@ -1,16 +1,16 @@
 //! An event is deleted in pieces, with everything that hangs on it and nothing else.
 
-use eventferry::db::Database;
+use eventferry::db::{Arg, Database, Sql};
 use eventferry::model::Dataset;
 use eventferry::store::events;
 use eventferry::store::media::{self, MediaReference, MediaState};
 use eventferry::store::records::{self, Unresolved};
 
-use super::{column, count, event, insert_blanks, job, of_events, start, writing};
+use super::{column, count, event, imported, insert_blanks, of_events, start, writing};
 use crate::support::databases::on_both_databases;
 
 /// Tables that hold something of an event.
-const TABLES: [&str; 14] = [
+const TABLES: [&str; 17] = [
     "events",
     "social_links",
     "custom_forms",
@@ -25,6 +25,9 @@ const TABLES: [&str; 14] = [
     "media",
     "event_roles",
     "import_hashes",
+    "export_folders",
+    "export_runs",
+    "export_sessions",
 ];
 
 /// An event with three of everything; each of its sessions has all speakers and a track that is not there.
@@ -60,7 +63,22 @@ async fn full_event(database: &Database, source_id: &str) -> i64 {
     media::insert(&mut tx, &writing(event), &named).await.unwrap();
     for account in ["harbour", "berlin", "riga"] {
         events::add_owner(&mut tx, event, account, None, None, start()).await.unwrap();
-        events::remember_bytes(&mut tx, account, event, "a1", job(1), start()).await.unwrap();
+        events::settle_bytes(&mut tx, &imported(account, event, "a1", 1), start()).await.unwrap();
+    }
+    let mut exported = vec![format!("INSERT INTO export_folders (event_id, folder) VALUES ({event}, 'harbour')")];
+    for session in &sessions {
+        exported.push(format!(
+            "INSERT INTO export_runs (event_id, scope, job_id, observed_at, folder) \
+             VALUES ({event}, 'schedule {session}', 'a job', $1, 'harbour/{session}')"
+        ));
+        exported.push(format!(
+            "INSERT INTO export_sessions (event_id, session_id, sequence, digest, place, title, added_at) \
+             VALUES ({event}, {session}, 0, '', '', '', $1)"
+        ));
+    }
+    for sql in exported {
+        let args: &[Arg] = if sql.contains("$1") { &[Arg::Instant(Some(start()))] } else { &[] };
+        tx.execute(&Sql::built("export an event", sql), args).await.unwrap();
     }
     tx.commit().await.unwrap();
     event
@@ -78,7 +96,7 @@ async fn counts(database: &Database) -> Vec<(&'static str, i64)> {
 /// Rows of an event with three of everything.
 fn full(table: &str) -> i64 {
     match table {
-        "events" => 1,
+        "events" | "export_folders" => 1,
         "session_speakers" => 9,
         _ => 3,
     }

@@ -5,7 +5,9 @@ use eventferry::model::{Dataset, JobId};
 use eventferry::store::events::{self, EventRow, SameBytes};
 use eventferry::store::records::{self, NewRecord};
 
-use super::{after, blank, column, count, event, insert_blanks, insert_event, job, of_events, start, with, writing};
+use super::{
+    after, blank, column, count, event, imported, insert_blanks, insert_event, job, of_events, start, with, writing,
+};
 use crate::support::databases::on_both_databases;
 
 const ROOT: &str = "https://events.example.org";
@@ -30,7 +32,7 @@ async fn candidates(database: &Database, root: &str, source_id: &str, identifier
 
 async fn remember(database: &Database, account: &str, event_id: i64, sha256: &str, number: u128, seconds: i64) {
     let mut tx = database.begin().await.unwrap();
-    events::remember_bytes(&mut tx, account, event_id, sha256, job(number), after(seconds)).await.unwrap();
+    events::settle_bytes(&mut tx, &imported(account, event_id, sha256, number), after(seconds)).await.unwrap();
     tx.commit().await.unwrap();
 }
 

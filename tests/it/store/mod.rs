@@ -9,10 +9,13 @@ mod records;
 mod references;
 mod statements;
 
+use std::collections::BTreeMap;
+
 use chrono::TimeDelta;
 use eventferry::clock::Timestamp;
 use eventferry::db::{Arg, Column, ColumnType, Database, FromColumn, Sql, Tx};
-use eventferry::model::{Dataset, JobId};
+use eventferry::model::report::{ArchiveReport, Datasets, EventReport, LinkCounts, MediaCounts, REPORT_VERSION};
+use eventferry::model::{Dataset, JobId, JobState, Report};
 use eventferry::store;
 use eventferry::store::jobs::{JobKind, NewJob};
 use eventferry::store::records::{NewRecord, Writing};
@@ -43,6 +46,27 @@ fn writing(event_id: i64) -> Writing {
 /// Job 2 writes into an event, a minute later.
 fn writing_later(event_id: i64) -> Writing {
     Writing { event_id, job: job(2), now: after(60) }
+}
+
+/// A job of an account that has put these bytes into an event.
+fn imported(account: &str, event_id: i64, sha256: &str, number: u128) -> Report {
+    Report {
+        version: REPORT_VERSION,
+        job: job(number),
+        state: JobState::Succeeded,
+        summary: String::new(),
+        account: account.to_owned(),
+        archive: ArchiveReport { name: "harbour.zip".to_owned(), sha256: Some(sha256.to_owned()), bytes: 1 },
+        event: Some(EventReport { id: event_id, name: String::new(), created: false }),
+        related_job: None,
+        datasets: Datasets::default(),
+        links: LinkCounts::default(),
+        media: MediaCounts::default(),
+        problems: Vec::new(),
+        problem_counts: BTreeMap::new(),
+        started: start(),
+        finished: start(),
+    }
 }
 
 async fn insert_job(database: &Database, number: u128) {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use eventferry::db::Sql;
-use eventferry::store::{arrivals, events, jobs, mails, media, notifications, problems, records};
+use eventferry::store::{arrivals, events, jobs, mails, media, notifications, problems, programme, records, schedules};
 
 use crate::support::databases::on_both_databases;
 
@@ -18,7 +18,9 @@ fn statements() -> Vec<(&'static str, Vec<Sql>)> {
         ("media", media::statements()),
         ("notifications", notifications::STATEMENTS.into_iter().cloned().collect()),
         ("problems", problems::statements()),
+        ("programme", programme::statements()),
         ("records", records::statements()),
+        ("schedules", schedules::statements()),
     ]
 }
 

@@ -43,18 +43,18 @@ impl Browser {
             events: Vec::new(),
             _profile: profile,
         };
-        let target = browser.call("Target.createTarget", json!({"url": "about:blank"}))["targetId"].clone();
-        let attached = browser.call("Target.attachToTarget", json!({"targetId": target, "flatten": true}));
+        let target = browser.call("Target.createTarget", &json!({"url": "about:blank"}))["targetId"].clone();
+        let attached = browser.call("Target.attachToTarget", &json!({"targetId": target, "flatten": true}));
         browser.session = attached["sessionId"].as_str().unwrap().to_owned();
         for domain in ["Page", "Runtime", "Network", "Log"] {
-            browser.call(&format!("{domain}.enable"), json!({}));
+            browser.call(&format!("{domain}.enable"), &json!({}));
         }
         browser.size(1280, 900);
         browser
     }
 
     /// Calls a method of the protocol.
-    pub(super) fn call(&mut self, method: &str, parameters: Value) -> Value {
+    pub(super) fn call(&mut self, method: &str, parameters: &Value) -> Value {
         self.number += 1;
         let mut message = json!({"id": self.number, "method": method, "params": parameters});
         if !self.session.is_empty() {
@@ -91,15 +91,15 @@ impl Browser {
 
     /// Opens a page and waits until it is loaded. What was seen before is forgotten.
     pub(super) fn open(&mut self, file: &Path, hash: &str) {
-        self.call("Page.navigate", json!({"url": "about:blank"}));
+        self.call("Page.navigate", &json!({"url": "about:blank"}));
         self.events.clear();
-        self.call("Page.navigate", json!({"url": format!("file://{}{hash}", file.display())}));
+        self.call("Page.navigate", &json!({"url": format!("file://{}{hash}", file.display())}));
         // The empty page may report its own load late.
         let is_loaded = json!({"expression": "location.protocol + document.readyState", "returnByValue": true});
         loop {
             self.wait_for("Page.loadEventFired");
             self.events.retain(|event| event["method"] != "Page.loadEventFired");
-            if self.call("Runtime.evaluate", is_loaded.clone())["result"]["value"] == "file:complete" {
+            if self.call("Runtime.evaluate", &is_loaded)["result"]["value"] == "file:complete" {
                 return;
             }
         }
@@ -108,7 +108,7 @@ impl Browser {
     /// The value of an expression in the page.
     pub(super) fn value(&mut self, expression: &str) -> Value {
         let parameters = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
-        let answer = self.call("Runtime.evaluate", parameters);
+        let answer = self.call("Runtime.evaluate", &parameters);
         assert!(answer["exceptionDetails"].is_null(), "{expression}: {}", answer["exceptionDetails"]);
         answer["result"]["value"].clone()
     }
@@ -149,7 +149,7 @@ impl Browser {
             if kind == "keyDown" && !text.is_empty() {
                 event["text"] = json!(text);
             }
-            self.call("Input.dispatchKeyEvent", event);
+            self.call("Input.dispatchKeyEvent", &event);
         }
     }
 
@@ -163,7 +163,7 @@ impl Browser {
         if text.is_empty() {
             self.value("document.execCommand('delete')");
         } else {
-            self.call("Input.insertText", json!({"text": text}));
+            self.call("Input.insertText", &json!({"text": text}));
         }
     }
 
@@ -176,14 +176,14 @@ impl Browser {
     pub(super) fn size(&mut self, width: u32, height: u32) {
         self.call(
             "Emulation.setDeviceMetricsOverride",
-            json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false}),
+            &json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false}),
         );
     }
 
     /// Makes the pages opened from now on believe that it is another time.
     pub(super) fn set_time(&mut self, instant: &str) {
         let source = format!("Date.now = () => Date.parse({instant:?});");
-        self.call("Page.addScriptToEvaluateOnNewDocument", json!({"source": source}));
+        self.call("Page.addScriptToEvaluateOnNewDocument", &json!({"source": source}));
     }
 
     /// Addresses that the page asked for, but for itself.

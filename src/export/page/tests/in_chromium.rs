@@ -117,7 +117,7 @@ fn an_address_of_a_session_leads_to_it() {
 #[test]
 fn times_are_shown_in_the_events_zone_and_on_request_in_the_local_one() {
     let Shown { mut browser, file, _folder } = shown(&event::small());
-    browser.call("Emulation.setTimezoneOverride", json!({"timezoneId": "Pacific/Auckland"}));
+    browser.call("Emulation.setTimezoneOverride", &json!({"timezoneId": "Pacific/Auckland"}));
     browser.open(&file, "");
     let when = "article .when";
     // Berlin is two hours ahead of UTC in May, Auckland twelve.
@@ -161,7 +161,7 @@ fn what_runs_now_is_marked() {
 #[test]
 fn without_scripts_the_page_is_a_full_list() {
     let Shown { mut browser, file, _folder } = shown(&event::small());
-    browser.call("Emulation.setScriptExecutionDisabled", json!({"value": true}));
+    browser.call("Emulation.setScriptExecutionDisabled", &json!({"value": true}));
     browser.open(&file, "");
     assert_eq!(browser.seen(TITLES), ["Opening café", "Engines", "Straße der Zukunft", "Night walk", "Some day"]);
     assert!(browser.seen(".tools, .star, #local, #calendar").is_empty());
@@ -191,7 +191,7 @@ fn the_page_is_used_with_the_keyboard_alone() {
 fn a_printed_page_is_the_list_of_what_was_chosen_without_controls() {
     let Shown { mut browser, file, _folder } = shown(&event::small());
     browser.open(&file, "#view=calendar");
-    browser.call("Emulation.setEmulatedMedia", json!({"media": "print"}));
+    browser.call("Emulation.setEmulatedMedia", &json!({"media": "print"}));
     assert!(browser.seen(".tools, .star, .cal, .days").is_empty());
     assert_eq!(browser.seen(TITLES), ["Opening café", "Engines", "Some day"]);
 }

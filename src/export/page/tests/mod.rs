@@ -4,3 +4,5 @@ mod browser;
 mod event;
 mod in_chromium;
 mod page;
+mod sanitise;
+mod template;

@@ -43,13 +43,29 @@ fn most_memory() -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
+/// Set in the process that has the measurement to itself.
+const ALONE: &str = "EVENTFERRY_TEST_ALONE";
+
 #[test]
 fn a_workbook_of_fifty_thousand_sessions_takes_no_more_memory_than_a_small_one() {
+    if std::env::var_os(ALONE).is_none() {
+        let name = "a_workbook_of_fifty_thousand_sessions_takes_no_more_memory_than_a_small_one";
+        let path = module_path!().split_once("::").map(|(_, module)| format!("{module}::{name}")).unwrap();
+        #[expect(clippy::disallowed_methods, reason = "other tests share this process and its memory")]
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", &path])
+            .env(ALONE, "1")
+            .output();
+        let output = output.unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
-    // 100 MB of titles, more than twice what may be added.
+    // 50 MB of titles, several times what may be added.
     let large = |count| {
         Fake::new(programme(Privacy::Public)).with_sessions(count, |number| {
-            Ok(Session { title: format!("{number} {}", "x".repeat(2_000)), ..session(number) })
+            Ok(Session { title: format!("{number} {}", "x".repeat(1_000)), ..session(number) })
         })
     };
     workbook(&large(500), folder.path());
@@ -57,7 +73,7 @@ fn a_workbook_of_fifty_thousand_sessions_takes_no_more_memory_than_a_small_one()
     let (_, rendered) = workbook(&large(50_000), folder.path());
     let added = most_memory() - before;
     assert_eq!(rendered.sessions, 50_000);
-    assert!(added < 40 * 1_024, "{added} KiB more");
+    assert!(added < 8 * 1_024, "{added} KiB more");
 }
 
 #[test]

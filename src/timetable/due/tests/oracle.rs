@@ -2,10 +2,11 @@
 
 use super::*;
 
-/// One minute: when it begins, and the readings that the clock reaches with it for the first time.
+/// One minute: when it begins, and after which reading up to which one the clock reaches with it for the first time.
 pub(super) struct Minute {
     instant: DateTime<Utc>,
-    reached: Vec<NaiveDateTime>,
+    after: NaiveDateTime,
+    up_to: NaiveDateTime,
 }
 
 /// The minutes after one instant up to another, each with the readings it brings.
@@ -17,19 +18,20 @@ pub(super) fn watch(zone: Tz, after: DateTime<Utc>, until: DateTime<Utc>) -> Vec
     while instant < until {
         instant += TimeDelta::minutes(1);
         let shows = instant.with_timezone(&zone).naive_local();
-        let mut reached = Vec::new();
-        while furthest < shows {
-            furthest += TimeDelta::minutes(1);
-            reached.push(furthest);
-        }
         if instant > after {
-            minutes.push(Minute { instant, reached });
+            minutes.push(Minute { instant, after: furthest, up_to: shows });
         }
+        furthest = furthest.max(shows);
     }
     minutes
 }
 
 /// The minutes that reach a reading which fits.
 pub(super) fn due(minutes: &[Minute], fits: impl Fn(&NaiveDateTime) -> bool) -> Vec<DateTime<Utc>> {
-    minutes.iter().filter(|minute| minute.reached.iter().any(&fits)).map(|minute| minute.instant).collect()
+    let reaches = |minute: &&Minute| {
+        iter::successors(Some(minute.after + TimeDelta::minutes(1)), |reading| Some(*reading + TimeDelta::minutes(1)))
+            .take_while(|reading| *reading <= minute.up_to)
+            .any(|reading| fits(&reading))
+    };
+    minutes.iter().filter(reaches).map(|minute| minute.instant).collect()
 }
