@@ -166,9 +166,10 @@ impl App {
                 let _ = inbox.await;
             });
         }
+        let (looks, schedule_looks) = watch::channel(0);
         if parts == Parts::All {
             let (schedules, queue) = (self.schedules(), handle.clone());
-            tasks.spawn(schedule::run(schedules, move || queue.wake(), stop.clone()));
+            tasks.spawn(schedule::run(schedules, move || queue.wake(), looks, stop.clone()));
         }
         if self.is_space_low() {
             // Before the first claim; whoever looks at the space from now on says so.
@@ -180,7 +181,7 @@ impl App {
         tasks.spawn(self.clone().sweep_now_and_then(stop.clone()));
         tasks.spawn(self.clone().look_at_space(handle.clone(), Arc::clone(&mail_wake), stop.clone()));
         tasks.close();
-        Ok(Daemon { app: self.clone(), queue: handle, inbox: view, parts, stop, tasks })
+        Ok(Daemon { app: self.clone(), queue: handle, inbox: view, schedule_looks, parts, stop, tasks })
     }
 
     /// Sends queued mails by the settings in force.
@@ -465,6 +466,7 @@ pub struct Daemon {
     app: App,
     queue: QueueHandle,
     inbox: watch::Receiver<InboxView>,
+    schedule_looks: watch::Receiver<u64>,
     parts: Parts,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -481,12 +483,15 @@ impl Daemon {
         self.inbox.clone()
     }
 
-    /// Waits until the inbox was scanned once and the queue has looked for jobs: only then is everything at work.
+    /// Waits until the inbox was scanned once, and the schedules and the queue were looked at: only then is everything at
+    /// work.
     pub async fn ready(&mut self) {
         if self.parts == Parts::All {
             // The sender lives as long as the inbox, which ends only after this daemon was stopped.
             let _ = self.inbox.wait_for(|view| view.scans > 0 || matches!(view.health, Health::Paused(_))).await;
         }
+        // The sender is gone only where no schedules are looked at.
+        let _ = self.schedule_looks.wait_for(|looks| *looks > 0).await;
         self.queue.look().await;
     }
 

@@ -18,7 +18,7 @@ use crate::model::{JobId, JobState, Report};
 use crate::outbox;
 use crate::queue::lock::InstanceLock;
 use crate::signal::Signals;
-use crate::store::jobs::{self, JobView, Lookup};
+use crate::store::jobs::{self, JobView, Lookup, SourceState};
 
 /// Imports archives now. Each is copied, never moved, and goes the same way as a dropped one: job, result files, mail.
 ///
@@ -149,6 +149,9 @@ async fn import(
     Ok(exit_of(view.state))
 }
 
+/// Looks at a job that has ended until its archive lies where it stays; beyond, the daemon moves it later.
+const LOOKS_AFTER_END: u32 = 50;
+
 /// Waits until a job has ended, whoever works on it; none where this command was stopped first.
 pub(super) async fn wait_for_end(
     app: &App,
@@ -156,10 +159,14 @@ pub(super) async fn wait_for_end(
     progress: &Progress,
     stop: &CancellationToken,
 ) -> Result<Option<JobView>, Failure> {
+    let mut looks_after_end = 0;
     loop {
         if let Lookup::Found(view) = jobs::get(&app.services.database, &job.to_string()).await? {
             if view.state.is_final() {
-                return Ok(Some(*view));
+                looks_after_end += 1;
+                if view.source_state == SourceState::Moved || looks_after_end > LOOKS_AFTER_END {
+                    return Ok(Some(*view));
+                }
             }
             match (&view.waits_for, &view.stage) {
                 (Some(reason), _) => progress.waits(reason),

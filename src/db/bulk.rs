@@ -78,7 +78,8 @@ impl Tx {
     /// to the iterator.
     ///
     /// # Errors
-    /// Where the database is out of reach, or a row breaks a rule of the table: then none is in.
+    /// Where the database is out of reach, or a row breaks a rule of the table: some may be in, the transaction is to be
+    /// dropped.
     pub async fn insert_rows(
         &mut self,
         table: &BulkTable,

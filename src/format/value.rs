@@ -238,7 +238,7 @@ fn with_offset(text: &str) -> Option<Moment> {
         text.strip_suffix(['Z', 'z']).map_or(Cow::Borrowed(text), |local| Cow::Owned(format!("{local}+00:00")));
     let parsed = formats.iter().find_map(|format| DateTime::parse_from_str(&normal, format).ok())?;
     let offset = if text.ends_with(['Z', 'z']) { "Z".to_owned() } else { parsed.offset().to_string() };
-    Some(Moment { utc: to_microseconds(parsed.to_utc()), offset: Some(offset) })
+    Some(Moment { utc: to_milliseconds(parsed.to_utc()), offset: Some(offset) })
 }
 
 fn local(text: &str, zone: Tz) -> Option<Moment> {
@@ -247,12 +247,12 @@ fn local(text: &str, zone: Tz) -> Option<Moment> {
         .iter()
         .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
         .or_else(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0))?;
-    Some(Moment { utc: to_microseconds(instant_in(zone, local)), offset: None })
+    Some(Moment { utc: to_milliseconds(instant_in(zone, local)), offset: None })
 }
 
-/// Microseconds are what PostgreSQL keeps.
-fn to_microseconds(instant: DateTime<Utc>) -> DateTime<Utc> {
-    chrono::SubsecRound::trunc_subsecs(instant, 6)
+/// Milliseconds are what the tables keep.
+fn to_milliseconds(instant: DateTime<Utc>) -> DateTime<Utc> {
+    chrono::SubsecRound::trunc_subsecs(instant, 3)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Timestamp};
@@ -47,9 +48,10 @@ pub enum ScheduleError {
     Injected(#[from] crate::signal::Injected),
 }
 
-/// Looks at the schedules again and again; `wake` is called when jobs were added.
-pub async fn run(schedules: Schedules, wake: impl Fn() + Send, stop: CancellationToken) {
+/// Looks at the schedules again and again, and counts the looks; `wake` is called when jobs were added.
+pub async fn run(schedules: Schedules, wake: impl Fn() + Send, looks: watch::Sender<u64>, stop: CancellationToken) {
     if schedules.entries.is_empty() {
+        looks.send_modify(|looks| *looks += 1);
         return;
     }
     let mut is_in_trouble = false;
@@ -68,6 +70,7 @@ pub async fn run(schedules: Schedules, wake: impl Fn() + Send, stop: Cancellatio
                 is_in_trouble = true;
             }
         }
+        looks.send_modify(|looks| *looks += 1);
         let pause = schedules.until_next().min(LOOK_EVERY);
         tokio::select! {
             () = stop.cancelled() => {}

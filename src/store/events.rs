@@ -308,32 +308,29 @@ pub async fn record_counts(database: &Database, event_id: i64) -> Result<Vec<(Da
 /// What hangs on an event, children before what they hang on, with the statement that deletes some of it.
 fn deletions() -> Vec<(&'static str, Sql)> {
     let some = |table: &str, key: &str, within: &str| {
-        format!("DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} WHERE {within} LIMIT $2)")
+        format!("DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {within} LIMIT $2)")
     };
+    let of_event = "event_id = $1";
+    let of_its_sessions = "session_id IN (SELECT id FROM sessions WHERE event_id = $1)";
+    let reference = "event_id, target_dataset, target_source_id, dataset, record_id, field";
     let mut all = vec![
         // Before everything else: what is half deleted is not what these bytes were imported into.
-        ("import_hashes", some("import_hashes", "account", "event_id = $1") + " AND event_id = $1"),
-        (
-            "session_speakers",
-            "DELETE FROM session_speakers WHERE session_id IN (SELECT s.id FROM sessions AS s WHERE s.event_id = $1 \
-             AND EXISTS (SELECT 1 FROM session_speakers AS l WHERE l.session_id = s.id) LIMIT $2)"
-                .to_owned(),
-        ),
-        (
-            "unresolved_references",
-            some("unresolved_references", "target_source_id", "event_id = $1") + " AND event_id = $1",
-        ),
-        ("media", some("media", "record_id", "event_id = $1") + " AND event_id = $1"),
+        ("import_hashes", some("import_hashes", "account, event_id", of_event)),
+        ("session_speakers", some("session_speakers", "session_id, speaker_id", of_its_sessions)),
+        ("unresolved_references", some("unresolved_references", reference, of_event)),
+        ("media", some("media", "dataset, record_id, field", of_event)),
     ];
     for dataset in Dataset::ALL.into_iter().rev().filter(|dataset| *dataset != Dataset::Event) {
         let table = dataset.definition().table;
-        all.push((table, some(table, "id", "event_id = $1")));
+        all.push((table, some(table, "id", of_event)));
     }
-    for (table, key) in [("export_sessions", "session_id"), ("export_runs", "scope"), ("export_folders", "event_id")] {
-        all.push((table, some(table, key, "event_id = $1") + " AND event_id = $1"));
-    }
-    all.push(("event_roles", some("event_roles", "user_id", "event_id = $1") + " AND event_id = $1"));
-    all.push(("events", some("events", "id", "id = $1")));
+    all.extend([
+        ("export_sessions", some("export_sessions", "event_id, session_id", of_event)),
+        ("export_runs", some("export_runs", "event_id, scope", of_event)),
+        ("export_folders", some("export_folders", "event_id", of_event)),
+        ("event_roles", some("event_roles", "event_id, user_id, role", of_event)),
+        ("events", some("events", "id", "id = $1")),
+    ]);
     all.into_iter().map(|(table, text)| (table, Sql::built("delete an event", text))).collect()
 }
 

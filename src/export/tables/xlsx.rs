@@ -41,17 +41,19 @@ const WRITING_FAILED: &str = "Couldn't write to xml file";
 pub fn render(source: &dyn Source, path: &Path) -> Result<Rendered, RenderError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut out = BufWriter::new(File::create(path)?);
-    let rendered = render_into(source, &mut out, folder)?;
+    let rendered = render_into(source, &mut out, folder, MOST_ROWS)?;
     out.flush()?;
     Ok(rendered)
 }
 
+/// The workbook with at most so many rows in a sheet of sessions or speakers; temporary files lie in the folder.
 pub(super) fn render_into(
     source: &dyn Source,
     out: &mut (impl Write + Send),
     folder: &Path,
+    most_rows: u32,
 ) -> Result<Rendered, RenderError> {
-    catch_unwind(AssertUnwindSafe(|| fill(source, out, folder))).unwrap_or_else(|panic| {
+    catch_unwind(AssertUnwindSafe(|| fill(source, out, folder, most_rows))).unwrap_or_else(|panic| {
         match panic.downcast_ref::<String>() {
             Some(text) if text.starts_with(WRITING_FAILED) => Err(RenderError::Write(disk_error(text))),
             _ => resume_unwind(panic),
@@ -64,11 +66,16 @@ fn disk_error(text: &str) -> io::Error {
     io::Error::new(kind, text.to_owned())
 }
 
-fn fill(source: &dyn Source, out: &mut (impl Write + Send), folder: &Path) -> Result<Rendered, RenderError> {
+fn fill(
+    source: &dyn Source,
+    out: &mut (impl Write + Send),
+    folder: &Path,
+    most_rows: u32,
+) -> Result<Rendered, RenderError> {
     let programme = source.programme();
     let mut workbook = Workbook::new();
     workbook.set_tempdir(folder).map_err(failed)?;
-    let mut book = Book { programme, formats: Formats::new(), rendered: Rendered::default() };
+    let mut book = Book { programme, formats: Formats::new(), most_rows, rendered: Rendered::default() };
 
     let counts = book.sessions(sheet(&mut workbook, SHEETS[0])?, source)?;
     book.speakers(sheet(&mut workbook, SHEETS[1])?, source)?;
@@ -119,6 +126,7 @@ struct Counts {
 struct Book<'a> {
     programme: &'a Programme,
     formats: Formats,
+    most_rows: u32,
     rendered: Rendered,
 }
 
@@ -135,12 +143,12 @@ impl<'a> Book<'a> {
                 }
             }
         });
-        self.rendered.sessions = self.table(sheet, &SESSIONS, Box::new(sessions), MOST_ROWS)?;
+        self.rendered.sessions = self.table(sheet, &SESSIONS, Box::new(sessions))?;
         Ok(counts)
     }
 
     fn speakers(&mut self, sheet: &mut Worksheet, source: &dyn Source) -> Result<(), RenderError> {
-        self.rendered.speakers = self.table(sheet, &SPEAKERS, source.speakers(), MOST_ROWS)?;
+        self.rendered.speakers = self.table(sheet, &SPEAKERS, source.speakers())?;
         Ok(())
     }
 
@@ -201,7 +209,6 @@ impl<'a> Book<'a> {
         sheet: &mut Worksheet,
         table: &Table<R>,
         records: Stream<'_, R>,
-        most_rows: u32,
     ) -> Result<u64, RenderError> {
         let columns = table.columns_for(self.programme, &mut self.rendered.notes);
         for (number, column) in (0..).zip(&columns) {
@@ -213,9 +220,9 @@ impl<'a> Book<'a> {
         for record in records {
             let record = record?;
             let (source_id, title) = (table.who)(&record);
-            if rows == most_rows {
+            if rows == self.most_rows {
                 let place = Place { source_id: Some(source_id), title, column: "row" };
-                place.note(&mut self.rendered.notes, NoteCode::RowsLeftOut, &format!("more than {most_rows}"));
+                place.note(&mut self.rendered.notes, NoteCode::RowsLeftOut, &format!("more than {}", self.most_rows));
                 continue;
             }
             rows += 1;

@@ -76,9 +76,9 @@ const MEANINGS: [(&str, Fits); 16] = [
 fn whole_years_agree_with_watching_the_clock_minute_by_minute() {
     for (zone, number) in YEARS {
         let (after, until) = year(number);
-        let minutes = oracle::watch(zone, after, until);
+        let reached = oracle::watch(zone, after, until);
         for (text, fits) in MEANINGS {
-            let expected = oracle::due(&minutes, fits);
+            let expected = oracle::due(&reached, fits);
             let expression = Expression::parse(text).unwrap();
             let found: Vec<_> = due_between(&expression, zone, after, until).collect();
             if found != expected {

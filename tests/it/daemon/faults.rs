@@ -97,7 +97,8 @@ async fn undisturbed(setup: Setup) -> (Picture, BTreeMap<FailPoint, u32>) {
     let daemon = several_chunks(setup).await;
     daemon.import("berlin", "harbour.zip", harbour().zip()).await;
     let picture = picture(&daemon).await;
-    let points = FailPoint::ALL.into_iter().filter(|point| *point != FailPoint::TakingBackAfterCommit);
+    let elsewhere = [FailPoint::TakingBackAfterCommit].into_iter().chain(super::exports::POINTS).collect::<Vec<_>>();
+    let points = FailPoint::ALL.into_iter().filter(|point| !elsewhere.contains(point));
     let visits = points.map(|point| (point, daemon.signals.visits(point))).collect();
     daemon.finish().await;
     (picture, visits)

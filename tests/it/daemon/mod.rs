@@ -2,6 +2,7 @@
 
 mod archives;
 mod bad;
+mod exports;
 mod faults;
 mod jobs;
 mod real;

@@ -151,4 +151,21 @@ on_both_databases! {
         tx.commit().await.unwrap();
         assert_eq!(counts(&database).await, before);
     }
+
+    async fn no_piece_is_larger_than_it_may_be(database: TestDatabase) {
+        let event = full_event(&database, "41").await;
+        let mut before: i64 = counts(&database).await.iter().map(|(_, rows)| rows).sum();
+        loop {
+            let mut tx = database.begin().await.unwrap();
+            let is_more_left = events::delete_some(&mut tx, event, 2).await.unwrap();
+            tx.commit().await.unwrap();
+            let now = counts(&database).await;
+            let rows: i64 = now.iter().map(|(_, rows)| rows).sum();
+            assert!(before - rows <= 2, "{} rows at once, left are {now:?}", before - rows);
+            before = rows;
+            if !is_more_left {
+                break;
+            }
+        }
+    }
 }

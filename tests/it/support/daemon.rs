@@ -18,8 +18,10 @@ use eventferry::model::{JobId, JobState, Report};
 use eventferry::queue::QueueHandle;
 use eventferry::queue::lock::InstanceLock;
 use eventferry::signal::Signals;
-use eventferry::store::jobs::{self, Filter, JobView, SourceState};
+use eventferry::storage::hex;
+use eventferry::store::jobs::{self, Filter, JobKind, JobView, SourceState};
 use eventferry::work::{self, Watcher};
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::{Mutex, watch};
@@ -512,6 +514,12 @@ impl TestDaemon {
                 wrong.push(format!("job {id} is {}", job.state));
                 continue;
             }
+            if job.kind == JobKind::Export.as_str() {
+                if (&job.source_state, &job.source_path) != (&SourceState::Moved, &None) {
+                    wrong.push(format!("the export {id} has an archive: {:?}", job.source_path));
+                }
+                continue;
+            }
             let place = match job.state {
                 JobState::Failed | JobState::Cancelled => "rejected",
                 _ => "done",
@@ -539,6 +547,10 @@ impl TestDaemon {
             wrong.push(format!("done and rejected hold {kept:#?} and not {sources:#?}"));
         }
         for file in self.files("outbox") {
+            if file.split('/').nth(2) == Some("exports") {
+                self.look_at_export(wrong, &file);
+                continue;
+            }
             let is_latest = file.split('/').nth(2) == Some("latest");
             let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
             if !is_latest && !folders.contains(folder) {
@@ -548,6 +560,33 @@ impl TestDaemon {
         let claims = self.count("jobs WHERE owner IS NOT NULL OR source_turn OR blocked_on IS NOT NULL").await;
         if claims > 0 {
             wrong.push(format!("{claims} jobs have ended and still hold something"));
+        }
+    }
+
+    /// A file of an export stands in the list of its run with its hash, or is a link to a run.
+    fn look_at_export(&self, wrong: &mut Vec<String>, file: &str) {
+        let parts: Vec<&str> = file.splitn(6, '/').collect();
+        let &[_, account, _, event, run, ref name @ ..] = parts.as_slice() else {
+            return wrong.push(format!("`{file}` belongs to no export"));
+        };
+        let runs = self.root().join("outbox").join(account).join("exports").join(event);
+        if run.starts_with("latest") {
+            if !runs.join(run).join("export.json").is_file() {
+                wrong.push(format!("`{file}` leads to no run"));
+            }
+            return;
+        }
+        let sums = fs::read_to_string(runs.join(run).join("SHA256SUMS")).unwrap_or_default();
+        let is_listed = match name {
+            ["SHA256SUMS" | "export.json"] => true,
+            [name] => {
+                let hash = hex(&Sha256::digest(fs::read(runs.join(run).join(name)).unwrap()));
+                sums.lines().any(|line| line == format!("{hash}  {name}"))
+            }
+            _ => false,
+        };
+        if !is_listed {
+            wrong.push(format!("`{file}` is in no list of its run with the bytes that it has"));
         }
     }
 

@@ -90,6 +90,21 @@ fn the_same_data_gives_the_same_bytes() {
 }
 
 #[test]
+fn rows_that_a_sheet_does_not_carry_are_left_out_and_noted() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = Fake::new(programme(Privacy::Public)).with_sessions(5, |number| Ok(session(number)));
+    let mut bytes = Vec::new();
+    let rendered = xlsx::render_into(&source, &mut bytes, folder.path(), 3).unwrap();
+    assert_eq!(rendered.sessions, 3);
+    let (_, noted) = rendered.notes.iter().find(|(code, _)| *code == NoteCode::RowsLeftOut).unwrap();
+    let titles: Vec<&str> = noted.examples.iter().map(|example| example.title.as_str()).collect();
+    assert_eq!((noted.count, titles), (2, vec!["Session 3", "Session 4"]));
+    let book = read_by_python("xlsx", &bytes);
+    assert_eq!(book["sheets"][0]["rows"].as_array().unwrap().len(), 4);
+    assert_eq!(book["sheets"][0]["filter"], "A1:S4");
+}
+
+#[test]
 fn a_source_that_fails_half_way_fails_the_file() {
     let source = Fake::new(programme(Privacy::Public)).with_sessions(10, |number| {
         if number == 5 { Err(ReadError("the database is gone".to_owned())) } else { Ok(session(number)) }
@@ -125,7 +140,7 @@ fn a_disk_that_is_full_is_an_error_and_no_panic() {
         let error = csv::render_sessions(&source, &mut Full(room)).unwrap_err();
         assert!(matches!(error, RenderError::Write(_)), "{error}");
         let folder = tempfile::tempdir().unwrap();
-        let error = xlsx::render_into(&source, &mut Full(room), folder.path()).unwrap_err();
+        let error = xlsx::render_into(&source, &mut Full(room), folder.path(), 1_000).unwrap_err();
         assert!(matches!(error, RenderError::Write(_)), "{error}");
     }
     let nowhere = xlsx::render(&source, Path::new("/nowhere/event.xlsx")).unwrap_err();

@@ -2,36 +2,31 @@
 
 use super::*;
 
-/// One minute: when it begins, and after which reading up to which one the clock reaches with it for the first time.
-pub(super) struct Minute {
-    instant: DateTime<Utc>,
-    after: NaiveDateTime,
-    up_to: NaiveDateTime,
-}
+/// A reading of the clock, and when it is reached or passed for the first time.
+pub(super) type Reached = (NaiveDateTime, DateTime<Utc>);
 
-/// The minutes after one instant up to another, each with the readings it brings.
-pub(super) fn watch(zone: Tz, after: DateTime<Utc>, until: DateTime<Utc>) -> Vec<Minute> {
+/// The readings, minute by minute, that a clock reaches after one instant up to another.
+pub(super) fn watch(zone: Tz, after: DateTime<Utc>, until: DateTime<Utc>) -> Vec<Reached> {
     // Two days before, so that a clock which has just been set back is seen to have been further.
     let mut instant = after - TimeDelta::days(2);
     let mut furthest = instant.with_timezone(&zone).naive_local();
-    let mut minutes = Vec::new();
+    let mut reached = Vec::new();
     while instant < until {
         instant += TimeDelta::minutes(1);
         let shows = instant.with_timezone(&zone).naive_local();
-        if instant > after {
-            minutes.push(Minute { instant, after: furthest, up_to: shows });
+        while furthest < shows {
+            furthest += TimeDelta::minutes(1);
+            if instant > after {
+                reached.push((furthest, instant));
+            }
         }
-        furthest = furthest.max(shows);
     }
-    minutes
+    reached
 }
 
-/// The minutes that reach a reading which fits.
-pub(super) fn due(minutes: &[Minute], fits: impl Fn(&NaiveDateTime) -> bool) -> Vec<DateTime<Utc>> {
-    let reaches = |minute: &&Minute| {
-        iter::successors(Some(minute.after + TimeDelta::minutes(1)), |reading| Some(*reading + TimeDelta::minutes(1)))
-            .take_while(|reading| *reading <= minute.up_to)
-            .any(|reading| fits(&reading))
-    };
-    minutes.iter().filter(reaches).map(|minute| minute.instant).collect()
+/// The instants that reach a reading which fits.
+pub(super) fn due(reached: &[Reached], fits: impl Fn(&NaiveDateTime) -> bool) -> Vec<DateTime<Utc>> {
+    let mut due: Vec<_> = reached.iter().filter(|(reading, _)| fits(reading)).map(|(_, instant)| *instant).collect();
+    due.dedup();
+    due
 }
