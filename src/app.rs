@@ -117,6 +117,7 @@ impl App {
             clock: services.clock.clone(),
             signals: services.signals.clone(),
             media: services.media.clone(),
+            limits: services.limits.clone(),
             outbox: settings.folders().outbox.clone(),
             page,
         };

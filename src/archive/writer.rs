@@ -14,7 +14,9 @@ const COMPRESSED: &[&str] = &[
     "zip", "zst",
 ];
 
+/// How hard deflate tries: 6 is what most programs do.
 const LEVEL: i64 = 6;
+
 const COPY_BUFFER: usize = 64 * 1024;
 
 /// Writes a zip: entries in the order in which they are added, all of them dated 1980-01-01, so that equal input gives equal bytes.
@@ -22,12 +24,18 @@ const COPY_BUFFER: usize = 64 * 1024;
 pub struct Writer<W: Write + Seek> {
     zip: ZipWriter<W>,
     buffer: Vec<u8>,
+    level: i64,
 }
 
 impl<W: Write + Seek> Writer<W> {
     /// A zip that will be written to `inner`, from its present position.
     pub fn new(inner: W) -> Self {
-        Self { zip: ZipWriter::new(inner), buffer: vec![0; COPY_BUFFER] }
+        Self { zip: ZipWriter::new(inner), buffer: vec![0; COPY_BUFFER], level: LEVEL }
+    }
+
+    /// The same with another effort of deflate, from 1 (fast) to 9 (small).
+    pub fn with_level(self, level: i64) -> Self {
+        Self { level, ..self }
     }
 
     /// Adds an entry with all that the reader gives. Media that is compressed already is stored as it is.
@@ -35,11 +43,49 @@ impl<W: Write + Seek> Writer<W> {
     /// # Errors
     /// Those of the reader and of the disk; a name that was added before or that leads out of the archive. The zip is then of no use.
     pub fn add(&mut self, name: &str, reader: &mut dyn Read) -> io::Result<()> {
+        self.start(name, is_compressed(name))?;
+        self.copy(reader)
+    }
+
+    /// Adds an entry as it is, whatever its name.
+    ///
+    /// # Errors
+    /// As [`Writer::add`].
+    pub fn add_stored(&mut self, name: &str, reader: &mut dyn Read) -> io::Result<()> {
+        self.start(name, true)?;
+        self.copy(reader)
+    }
+
+    /// Adds an entry with what is written to it.
+    ///
+    /// # Errors
+    /// Those of `write`; and as [`Writer::add`].
+    pub fn add_with<E: From<io::Error>>(
+        &mut self,
+        name: &str,
+        write: impl FnOnce(&mut dyn Write) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.start(name, is_compressed(name))?;
+        write(&mut self.zip)
+    }
+
+    fn start(&mut self, name: &str, is_stored: bool) -> io::Result<()> {
         if let Some(danger) = names::danger(name) {
             let text = format!("the entry name `{}` cannot be written: {danger}", name.escape_debug());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        self.zip.start_file(name, options(name)).map_err(io::Error::from)?;
+        // The size is not known beforehand, so every entry leaves room for one beyond 4 GiB.
+        let options =
+            SimpleFileOptions::default().last_modified_time(DateTime::DEFAULT).unix_permissions(0o644).large_file(true);
+        let options = if is_stored {
+            options.compression_method(CompressionMethod::Stored)
+        } else {
+            options.compression_method(CompressionMethod::Deflated).compression_level(Some(self.level))
+        };
+        self.zip.start_file(name, options).map_err(io::Error::from)
+    }
+
+    fn copy(&mut self, reader: &mut dyn Read) -> io::Result<()> {
         loop {
             match reader.read(&mut self.buffer) {
                 Ok(0) => return Ok(()),
@@ -59,14 +105,7 @@ impl<W: Write + Seek> Writer<W> {
     }
 }
 
-/// The size is not known beforehand, so every entry leaves room for one beyond 4 GiB.
-fn options(name: &str) -> SimpleFileOptions {
+fn is_compressed(name: &str) -> bool {
     let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending).to_ascii_lowercase();
-    let options =
-        SimpleFileOptions::default().last_modified_time(DateTime::DEFAULT).unix_permissions(0o644).large_file(true);
-    if COMPRESSED.contains(&ending.as_str()) {
-        options.compression_method(CompressionMethod::Stored)
-    } else {
-        options.compression_method(CompressionMethod::Deflated).compression_level(Some(LEVEL))
-    }
+    COMPRESSED.contains(&ending.as_str())
 }

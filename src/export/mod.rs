@@ -3,6 +3,7 @@
 //! [`run`] is one job over any number of events. What goes wrong with one event leaves its last good run and the other
 //! events alone; only trouble of the database stops the job, which is then tried again.
 
+pub mod archive;
 pub mod calendar;
 pub mod page;
 pub mod program;
@@ -12,6 +13,7 @@ mod render;
 pub mod report;
 pub mod tables;
 
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::archive::Limits;
 use crate::clock::{Clock, Timestamp};
 use crate::db::{Database, DbError, Tx};
 use crate::model::JobState;
@@ -31,13 +34,18 @@ use crate::store::programme::{self as store, EventHead};
 
 pub use publish::{MANIFEST, SUMS};
 
+use archive::ArchiveOptions;
 use page::PageTemplate;
 use program::{Notes, Privacy, ReadError, RenderError, Source};
 use publish::EventFolder;
 use read::DatabaseSource;
 use report::{
-    ChangesSince, EXPORT_VERSION, EventCounts, EventExport, EventState, ExportReport, ExportedEvent, NamedChange,
+    ChangesSince, EXPORT_VERSION, EventCounts, EventExport, EventState, ExportReport, ExportedEvent, FormatExport,
+    NamedChange,
 };
+
+/// The name of the event archive.
+const ARCHIVE: &str = "event.zip";
 
 /// Changes that are named one by one.
 const NAMED: i64 = 30;
@@ -57,6 +65,8 @@ pub struct Services {
     pub signals: Signals,
     /// The media store.
     pub media: MediaStore,
+    /// What an import would take: an archive is held against it before it is published.
+    pub limits: Limits,
     /// Where results lie.
     pub outbox: PathBuf,
     /// The page's template.
@@ -289,7 +299,36 @@ impl Run<'_> {
             source = back;
             made.formats.extend(exported);
         }
-        Ok(source.into_snapshot())
+        let mut snapshot = source.into_snapshot();
+        if formats.contains(&Format::Archive) {
+            self.progress("exporting archive", total - 1, total).await?;
+            made.formats.insert(0, self.archive(&mut snapshot, made.event.id, folder).await?);
+        }
+        Ok(snapshot)
+    }
+
+    async fn archive(&self, snapshot: &mut Tx, event: i64, folder: &EventFolder) -> Result<FormatExport, Trouble> {
+        let request = &self.export.request;
+        let privacy = if request.private { Privacy::Private } else { Privacy::Public };
+        let options = ArchiveOptions { privacy, media: request.media };
+        let path = folder.building.join(ARCHIVE);
+        let rendered =
+            archive::render(snapshot, event, &options, &self.services.media, File::create_new(&path)?).await?;
+        let (limits, building) = (self.services.limits.clone(), folder.building.clone());
+        let checked = tokio::task::spawn_blocking(move || -> Result<_, RenderError> {
+            let checked = archive::check(File::open(&path)?, &limits, &rendered)?;
+            Ok((checked, rendered, render::file_at(&building, ARCHIVE)?))
+        });
+        let (checked, rendered, file) = checked.await.map_err(|error| Trouble::Event(error.to_string()))??;
+        let records: u64 = checked.records.values().sum();
+        Ok(FormatExport {
+            format: Format::Archive,
+            files: vec![file],
+            sessions: rendered.sessions,
+            speakers: rendered.speakers,
+            checked: format!("read back as an import would: {records} records"),
+            notes: rendered.notes,
+        })
     }
 
     /// Runs what blocks in a thread that may, and gives back what it was given.

@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use chrono_tz::Tz;
+use sha2::{Digest, Sha256};
 
 use super::problems::Problems;
 use super::references::{
@@ -76,6 +77,8 @@ pub(crate) struct Checked {
     pub(crate) referenced: Vec<bool>,
     /// Entries that cannot be read, with the reason.
     pub(crate) damaged: HashMap<usize, String>,
+    /// SHA-256 of the entries that are no data files and can be read: the same file may come under another name.
+    pub(crate) hashes: HashMap<usize, [u8; 32]>,
 }
 
 impl Checked {
@@ -123,6 +126,7 @@ pub(crate) fn check(input: &CheckInput<'_>) -> Result<Checked, CheckError> {
         referenced: vec![false; input.archive.entries().len()],
         named: HashSet::new(),
         damaged: HashMap::new(),
+        hashes: HashMap::new(),
         forms: Vec::new(),
         links: LinksBuilder::new(input.scratch),
         references: BTreeMap::new(),
@@ -148,6 +152,7 @@ pub(crate) fn check(input: &CheckInput<'_>) -> Result<Checked, CheckError> {
         media: check.media,
         referenced: check.referenced,
         damaged: check.damaged,
+        hashes: check.hashes,
     })
 }
 
@@ -161,6 +166,7 @@ struct Check<'a> {
     /// Entries that only a record is known to name which stays out.
     named: HashSet<usize>,
     damaged: HashMap<usize, String>,
+    hashes: HashMap<usize, [u8; 32]>,
     forms: Vec<FormField>,
     links: LinksBuilder,
     references: BTreeMap<Dataset, (Dataset, &'static Field, ReferencesBuilder)>,
@@ -185,8 +191,11 @@ impl Check<'_> {
                 continue;
             }
             (self.input.step)(Dataset::Event, 0)?;
-            match source::read_through(archive, index, &mut buffer) {
-                Ok(()) => {}
+            let mut hash = Sha256::new();
+            match source::read_through(archive, index, &mut buffer, |bytes| hash.update(bytes)) {
+                Ok(()) => {
+                    self.hashes.insert(index, hash.finalize().into());
+                }
                 Err(ReadError::File(problem)) => {
                     self.damaged.insert(index, problem.message);
                 }

@@ -15,6 +15,7 @@ use crate::archive::{Archive, Limits};
 use crate::format::FieldValue;
 use crate::model::Dataset;
 use crate::model::catalogue::{Field, FieldKind};
+use crate::storage::hex;
 use crate::store::media::MediaState;
 
 /// What is read from.
@@ -46,7 +47,16 @@ pub(crate) struct LoadRecord {
     /// Speakers of a session that only they themselves mention.
     pub(crate) extra_speakers: Vec<String>,
     /// Media fields.
-    pub(crate) media: Vec<(&'static Field, MediaState)>,
+    pub(crate) media: Vec<LoadMedia>,
+}
+
+/// A field of a record that names a media file.
+#[derive(Debug)]
+pub(crate) struct LoadMedia {
+    pub(crate) field: &'static Field,
+    pub(crate) state: MediaState,
+    /// SHA-256 in hex of its bytes, where it is in the archive.
+    pub(crate) sha256: Option<String>,
 }
 
 /// Records of one dataset that go in together.
@@ -236,8 +246,7 @@ impl<'a> Reader<'a> {
             }
             found.push((field, target, ids));
         }
-        let media =
-            media_of(self.dataset, &record).map(|(field, path)| (field, media_state(self.feed, path))).collect();
+        let media = media_of(self.dataset, &record).map(|(field, path)| load_media(self.feed, field, path)).collect();
         let content_hash = content_hash(&record, &meant, &extra_speakers);
         self.bytes += size;
         self.records.push(LoadRecord {
@@ -267,15 +276,20 @@ fn definitions(
     all.get(&dataset).ok_or_else(|| FeedError::Changed(format!("`{dataset}` was not checked")))
 }
 
-fn media_state(feed: &Feed, path: &str) -> MediaState {
-    match find_media(&feed.archive, &feed.checked.damaged, path) {
+fn load_media(feed: &Feed, field: &'static Field, path: &str) -> LoadMedia {
+    let mut sha256 = None;
+    let state = match find_media(&feed.archive, &feed.checked.damaged, path) {
         FoundMedia::Remote => MediaState::Remote { link: path.to_owned() },
-        FoundMedia::Entry(entry) => MediaState::Pending { path: feed.archive.entries()[entry].path.clone() },
+        FoundMedia::Entry(entry) => {
+            sha256 = feed.checked.hashes.get(&entry).map(|hash| hex(hash));
+            MediaState::Pending { path: feed.archive.entries()[entry].path.clone() }
+        }
         FoundMedia::Damaged(_, reason) => MediaState::Missing { path: path.to_owned(), reason },
         FoundMedia::Missing => {
             MediaState::Missing { path: path.to_owned(), reason: "it is not in the archive".to_owned() }
         }
-    }
+    };
+    LoadMedia { field, state, sha256 }
 }
 
 /// Whether a field is a list of links.

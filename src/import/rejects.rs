@@ -71,7 +71,7 @@ impl Rejects<'_> {
     fn copy_broken(&mut self, zip: &mut Writer<AtomicFile>, entry: usize) -> io::Result<()> {
         let archive = &self.feed.archive;
         let mut buffer = vec![0; 64 * 1024];
-        if source::read_through(archive, entry, &mut buffer).is_err() {
+        if source::read_through(archive, entry, &mut buffer, |_| {}).is_err() {
             return Ok(());
         }
         let name = archive.entries()[entry].path.as_str();

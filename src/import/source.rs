@@ -460,7 +460,7 @@ pub(crate) fn problem_of(fault: &archive::Fault) -> Problem {
     }
 }
 
-/// Reads an entry to its end, so that its checksum is verified.
+/// Reads an entry to its end, so that its checksum is verified, and hands its bytes on.
 ///
 /// # Errors
 /// As [`read_dataset`].
@@ -468,13 +468,14 @@ pub(crate) fn read_through(
     archive: &Archive,
     entry: usize,
     buffer: &mut [u8],
+    mut take: impl FnMut(&[u8]),
 ) -> Result<(), ReadError<std::convert::Infallible>> {
     let name = archive.entries()[entry].path.as_str();
     let mut reader = archive.reader(entry).map_err(|error| from_archive(error, name))?;
     loop {
         match reader.read(buffer) {
             Ok(0) => return Ok(()),
-            Ok(_) => {}
+            Ok(read) => take(&buffer[..read]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(from_io(error, name)),
         }

@@ -4,14 +4,14 @@ use std::collections::{HashMap, HashSet};
 
 use super::Target;
 use super::cells::{Targets, overlay, overlay_extra, push_cells};
-use super::feed::{Feed, LoadRecord, is_list};
+use super::feed::{Feed, LoadMedia, LoadRecord, is_list};
 use crate::db::{Arg, DbError, Tx};
 use crate::format::FieldValue;
 use crate::format::record::{Digest16, digest_of};
 use crate::model::Dataset;
-use crate::model::catalogue::{Field, FieldKind};
+use crate::model::catalogue::FieldKind;
 use crate::model::report::{DatasetCounts, LinkCounts};
-use crate::store::media::{self, MediaReference, MediaState};
+use crate::store::media::{self, KnownFiles, MediaReference, MediaState};
 use crate::store::records::{self, Existing, NewRecord, Unresolved, Writing};
 
 /// Most ids that are remembered between chunks, at 28 bytes each.
@@ -141,13 +141,30 @@ pub(crate) async fn write_event(
 }
 
 fn media_rows(dataset: Dataset, id: i64, record: &LoadRecord) -> Vec<MediaReference> {
-    let row = |(field, state): &(&'static Field, MediaState)| MediaReference {
+    let row = |media: &LoadMedia| MediaReference {
         dataset,
         record_id: id,
-        field: field.name,
-        state: state.clone(),
+        field: media.field.name,
+        state: media.state.clone(),
     };
     record.media.iter().map(row).collect()
+}
+
+/// Whether the bytes that a field names are those in the store already, whatever their path was.
+fn is_stored(id: i64, media: &LoadMedia, files: &KnownFiles) -> bool {
+    let stored = files.get(&(id, media.field.name.to_owned())).and_then(Option::as_deref);
+    stored.is_some() && stored == media.sha256.as_deref()
+}
+
+/// An export gives files other paths: where the bytes are the same, the path that was given first stays.
+fn keep_paths(dataset: Dataset, same: &[&str], stored: &[Arg], new: &mut [Arg]) {
+    let mut at = 0;
+    for field in dataset.fields() {
+        if same.contains(&field.name) {
+            new[at].clone_from(&stored[at]);
+        }
+        at += records::columns_of(field).len();
+    }
 }
 
 fn is_referred_to(dataset: Dataset) -> bool {
@@ -236,7 +253,8 @@ impl Writer<'_> {
             return Ok(());
         }
         let ids: Vec<i64> = known.iter().map(|record| existing[&record.source_id].id).collect();
-        let missing = media::missing(self.tx, self.dataset, &ids).await?;
+        let names_media = known.iter().any(|record| !record.media.is_empty());
+        let files = if names_media { media::known(self.tx, self.dataset, &ids).await? } else { KnownFiles::default() };
         let mut linked: HashMap<i64, Vec<(i64, String)>> = HashMap::new();
         if self.dataset == Dataset::Sessions {
             for (session, speaker, source_id) in records::links_of(self.tx, &ids).await? {
@@ -249,8 +267,8 @@ impl Writer<'_> {
             let links_changed =
                 self.meet_links(there.id, &record, &speakers, linked.remove(&there.id).unwrap_or_default()).await?;
             self.count_links(&record, speakers.len() as u64);
-            self.meet_missing_media(there.id, &record, &missing).await?;
-            let changed = there.content_hash != record.content_hash && self.change(there.id, record).await?;
+            self.meet_media(there.id, &record, &files).await?;
+            let changed = there.content_hash != record.content_hash && self.change(there.id, record, &files).await?;
             if changed || links_changed || there.is_gone {
                 self.written.counts.updated += 1;
                 if !changed {
@@ -264,12 +282,15 @@ impl Writer<'_> {
     }
 
     /// Writes a record over the stored one, and says whether that changed anything.
-    async fn change(&mut self, id: i64, record: LoadRecord) -> Result<bool, DbError> {
+    async fn change(&mut self, id: i64, record: LoadRecord, files: &KnownFiles) -> Result<bool, DbError> {
         let (stored, stored_extra) = records::read(self.tx, self.dataset, id).await?;
         self.note_unresolved(id, &record);
         let media: Vec<_> = media_rows(self.dataset, id, &record);
         let said = record.values.clone();
-        let row = row(self.dataset, &self.targets, id, record);
+        let same: Vec<_> =
+            record.media.iter().filter(|media| is_stored(id, media, files)).map(|one| one.field.name).collect();
+        let mut row = row(self.dataset, &self.targets, id, record);
+        keep_paths(self.dataset, &same, &stored, &mut row.cells);
         let cells = overlay(self.dataset, &stored, &said, &row.cells);
         let extra = overlay_extra(&stored_extra, &row.extra);
         let changed = cells != stored || extra != stored_extra;
@@ -308,18 +329,14 @@ impl Writer<'_> {
         media::insert(self.tx, self.writing, &insert).await
     }
 
-    /// A file that was missing so far may be there now.
-    async fn meet_missing_media(
-        &mut self,
-        id: i64,
-        record: &LoadRecord,
-        missing: &HashSet<(i64, String)>,
-    ) -> Result<(), DbError> {
-        for row in media_rows(self.dataset, id, record) {
-            let is_found = matches!(row.state, MediaState::Pending { .. });
-            if is_found && missing.contains(&(id, row.field.to_owned())) {
-                media::delete(self.tx, self.dataset, id, row.field).await?;
-                media::insert(self.tx, self.writing, &[row]).await?;
+    /// A file that was missing so far may be there now, or have other bytes than before.
+    async fn meet_media(&mut self, id: i64, record: &LoadRecord, files: &KnownFiles) -> Result<(), DbError> {
+        for media in record.media.iter().filter(|media| !is_stored(id, media, files)) {
+            let field = media.field.name;
+            if let MediaState::Pending { path } = &media.state
+                && files.contains_key(&(id, field.to_owned()))
+            {
+                media::expect(self.tx, self.dataset, self.writing, id, field, path).await?;
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Rows that say which field names which media file, and whether it is in the store.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use super::records::Writing;
@@ -66,25 +66,33 @@ static TABLE: LazyLock<BulkTable> = LazyLock::new(|| {
 const DELETE: Sql =
     Sql::same("forget a media file", "DELETE FROM media WHERE dataset = $1 AND record_id = $2 AND field = $3");
 
-const MISSING: Sql = Sql::per(
-    "look for missing media",
-    "SELECT record_id, field FROM media WHERE dataset = $1 AND state = 'missing' \
-     AND record_id IN (SELECT value FROM json_each($2))",
-    "SELECT record_id, field FROM media WHERE dataset = $1 AND state = 'missing' \
+const KNOWN: Sql = Sql::per(
+    "look for media of records",
+    "SELECT json_group_array(json_array(record_id, field, CASE WHEN state = 'stored' THEN sha256 END)) FROM media \
+     WHERE dataset = $1 AND state <> 'remote' AND record_id IN (SELECT value FROM json_each($2))",
+    "SELECT coalesce(json_agg(json_build_array(record_id, field, CASE WHEN state = 'stored' THEN sha256 END)), \
+     '[]')::text FROM media WHERE dataset = $1 AND state <> 'remote' \
      AND record_id IN (SELECT json_array_elements_text($2::text::json)::bigint)",
 );
 
+const EXPECT: Sql = Sql::same(
+    "note that a media file is to be stored",
+    "UPDATE media SET state = 'pending', path = $4, reason = NULL, job_id = $5, updated_at = $6 \
+     WHERE dataset = $1 AND record_id = $2 AND field = $3",
+);
+
+// The list of states is that of the index.
 const STORED: Sql = Sql::same(
     "note that a media file is stored",
     "UPDATE media SET state = 'stored', sha256 = $3, bytes = $4, reason = NULL, job_id = $5, updated_at = $6 \
-     WHERE event_id = $1 AND path = $2 AND state IN ('pending', 'stored') AND coalesce(sha256, '') <> $3",
+     WHERE event_id = $1 AND path = $2 AND state IN ('pending', 'stored') AND state = 'pending'",
 );
 
 const IS_USED: Sql = Sql::same("look for a use of a media file", "SELECT 1 FROM media WHERE sha256 = $1 LIMIT 1");
 
 /// Every statement, for the test that prepares them.
 pub fn statements() -> Vec<Sql> {
-    vec![DELETE, MISSING, STORED, IS_USED]
+    vec![DELETE, KNOWN, EXPECT, STORED, IS_USED]
 }
 
 /// Writes what fields name; none of them may have a row.
@@ -123,17 +131,40 @@ pub async fn delete(tx: &mut Tx, dataset: Dataset, record_id: i64, field: &str) 
     tx.execute(&DELETE, &[dataset.as_str().into(), record_id.into(), field.into()]).await.map(drop)
 }
 
-/// The fields of these records whose file was missing so far.
+/// SHA-256 of the file of each field of these records that names one; none where it is not in the store.
+pub type KnownFiles = HashMap<(i64, String), Option<String>>;
+
+/// What is known of the files that these records name; links to elsewhere are not among them.
 ///
 /// # Errors
 /// Where the database is out of reach.
-pub async fn missing(tx: &mut Tx, dataset: Dataset, records: &[i64]) -> Result<HashSet<(i64, String)>, DbError> {
+pub async fn known(tx: &mut Tx, dataset: Dataset, records: &[i64]) -> Result<KnownFiles, DbError> {
     let list = serde_json::to_string(records).unwrap_or_default();
-    let rows = tx.fetch_all(&MISSING, &[dataset.as_str().into(), list.into()]).await?;
-    rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
+    let rows = tx.fetch_all(&KNOWN, &[dataset.as_str().into(), list.into()]).await?;
+    let text = rows.first().map_or_else(|| Ok("[]".to_owned()), |row| row.get::<String>(0))?;
+    let found: Vec<(i64, String, Option<String>)> = serde_json::from_str(&text)
+        .map_err(|error| DbError::unusable("read the media of records", error.to_string()))?;
+    Ok(found.into_iter().map(|(record, field, sha256)| ((record, field), sha256)).collect())
 }
 
-/// Notes that the file at `path` of the archive is in the store.
+/// Notes that the file of a field, which has a row, is the one at `path` of the archive, to be stored.
+///
+/// # Errors
+/// Where the database is out of reach.
+pub async fn expect(
+    tx: &mut Tx,
+    dataset: Dataset,
+    writing: &Writing,
+    record_id: i64,
+    field: &str,
+    path: &str,
+) -> Result<(), DbError> {
+    let args =
+        [dataset.as_str().into(), record_id.into(), field.into(), path.into(), writing.job.into(), writing.now.into()];
+    tx.execute(&EXPECT, &args).await.map(drop)
+}
+
+/// Notes that the file at `path` of the archive, which was expected, is in the store.
 ///
 /// # Errors
 /// Where the database is out of reach.

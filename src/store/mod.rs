@@ -2,6 +2,7 @@
 
 pub mod arrivals;
 pub mod events;
+pub mod exports;
 pub mod jobs;
 pub mod mails;
 pub mod media;

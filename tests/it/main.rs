@@ -14,6 +14,7 @@ mod inbox;
 mod mail;
 mod queue;
 mod real_archives;
+mod round_trip;
 mod service;
 mod store;
 mod store_jobs;

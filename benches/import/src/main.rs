@@ -2,6 +2,7 @@
 
 mod archive;
 mod daemon;
+mod export;
 mod ours;
 mod postgresql;
 mod sqlite;
@@ -36,6 +37,9 @@ const LEAST_RATIO: f64 = 0.30;
 
 /// The most memory of an import, in KiB.
 const MOST_MEMORY: u64 = 64 * 1024;
+
+/// How many times as fast as `sqlite3 -json | zip -6` an export is at least, and how many times as fast as Python.
+const LEAST_EXPORT_RATIOS: (f64, f64) = (1.3, 4.0);
 
 /// The longest time from the rename to the first byte read.
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
@@ -81,12 +85,18 @@ fn run() -> Result<Bench> {
     if let Some(server) = &bench.server {
         println!("{}", postgresql::durability(server)?);
     }
+    let mut exports = false;
     for what in args {
-        if what == "daemon" {
-            bench.daemon()?;
-        } else {
-            let sessions = what.parse().with_context(|| format!("`{what}` is neither a number of sessions nor `daemon`"))?;
-            bench.import(sessions)?;
+        match what.as_str() {
+            "daemon" => bench.daemon()?,
+            "import" => exports = false,
+            "export" => exports = true,
+            number => {
+                let sessions = number.parse().with_context(|| {
+                    format!("`{number}` is neither a number of sessions nor `import`, `export` or `daemon`")
+                })?;
+                if exports { bench.export(sessions)? } else { bench.import(sessions)? }
+            }
         }
     }
     Ok(bench)
@@ -170,6 +180,52 @@ impl Bench {
         let ratio = raw.as_secs_f64() / ours.as_secs_f64();
         self.judge(&format!("    ratio     {ratio:>8.3}"), ratio >= LEAST_RATIO, &format!("at least {LEAST_RATIO:.2}"));
         self.judge(&format!("    memory    {:>8.1} MiB", peak as f64 / 1024.0), peak < MOST_MEMORY, "under 64 MiB");
+    }
+
+    fn export(&mut self, sessions: u64) -> Result<()> {
+        let path = self.folder.join(format!("{sessions}.zip"));
+        let made = archive::write(&path, sessions, 7)?;
+        let (root, out) = (self.folder.join("export"), self.folder.join("exported"));
+        export::empty(&root)?;
+        ours::import(&self.binary, &path, &root, None)?;
+        let database = root.join("eventferry.db");
+        let (mut runs, mut zips, mut pythons) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..self.repeat.unwrap_or(if sessions <= 200_000 { 3 } else { 1 }) {
+            export::empty(&out)?;
+            runs.push(ours::export(&self.binary, &root, &out)?);
+            zips.push(export::sqlite_and_zip(&database, &out)?);
+            pythons.push(export::python(&database, &out)?);
+        }
+        let best = |runs: &[Run]| runs.iter().map(|run| run.time).min().unwrap_or_default().as_secs_f64();
+        let peak = |runs: &[Run]| runs.iter().map(|run| run.peak_kib).max().unwrap_or(0);
+        let (ours, python) = (best(&runs), best(&pythons));
+        let zip = zips.iter().min().copied().unwrap_or_default().as_secs_f64();
+        let speed = |time: f64| grouped((sessions as f64 / time) as u64);
+        println!(
+            "\nExport of {} sessions and {} other records   (load {})",
+            grouped(sessions),
+            grouped(made.rows - sessions * 3),
+            load()
+        );
+        println!("    archive                {ours:>8.2} s  {:>9} sessions/s", speed(ours));
+        println!("    sqlite3 -json | zip -6 {zip:>8.2} s  {:>9} sessions/s", speed(zip));
+        println!(
+            "    Python                 {python:>8.2} s  {:>9} sessions/s  {:.0} MiB",
+            speed(python),
+            peak(&pythons) as f64 / 1024.0
+        );
+        let (least_zip, least_python) = LEAST_EXPORT_RATIOS;
+        self.judge(&format!("    over zip  {:>8.2}", zip / ours), zip / ours >= least_zip, &format!("at least {least_zip}"));
+        self.judge(
+            &format!("    over Python {:>6.2}", python / ours),
+            python / ours >= least_python,
+            &format!("at least {least_python}"),
+        );
+        let memory = peak(&runs);
+        self.judge(&format!("    memory    {:>8.1} MiB", memory as f64 / 1024.0), memory < MOST_MEMORY, "under 64 MiB");
+        let _ = fs::remove_dir_all(&root);
+        let _ = fs::remove_dir_all(&out);
+        Ok(())
     }
 
     fn daemon(&mut self) -> Result<()> {

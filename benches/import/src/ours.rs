@@ -24,13 +24,24 @@ pub fn import(binary: &Path, archive: &Path, root: &Path, url: Option<&str>) -> 
     if let Some(url) = url {
         command.args(["--set", &format!("database.url={url}")]);
     }
-    let log = root.with_extension("log");
+    run(&mut command, &root.with_extension("log"))
+}
+
+/// Exports the event of the SQLite file under `root` as an archive into `out`.
+pub fn export(binary: &Path, root: &Path, out: &Path) -> Result<Run> {
+    let mut command = Command::new(binary);
+    command.args(["export", "1", "--format", "archive", "--out"]).arg(out).arg("--root").arg(root);
+    run(&mut command, &root.with_extension("log"))
+}
+
+/// Runs a program to its end.
+pub fn run(command: &mut Command, log: &Path) -> Result<Run> {
     let started = Instant::now();
-    let mut child = spawn(&mut command, &log)?;
+    let mut child = spawn(command, log)?;
     let (status, peak_kib) = watch(&mut child)?;
     let time = started.elapsed();
     if !status.success() {
-        bail!("the import ended with {status}:\n{}", fs::read_to_string(&log)?);
+        bail!("{} ended with {status}:\n{}", command.get_program().display(), fs::read_to_string(log)?);
     }
     Ok(Run { time, peak_kib })
 }

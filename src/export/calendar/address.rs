@@ -12,9 +12,11 @@ pub(super) fn web(text: &str) -> Option<String> {
     }
     let (authority, rest) = rest.split_at(rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len()));
     let authority = authority_of(authority)?;
+    // Browsers read a backslash there as the beginning of the path; encoded it would belong to the host.
+    let rest = rest.replacen('\\', "/", usize::from(rest.starts_with('\\')));
     let (before, fragment) = match rest.split_once('#') {
         Some((before, fragment)) => (before, Some(fragment)),
-        None => (rest, None),
+        None => (rest.as_str(), None),
     };
     let mut address = format!("{scheme}://{authority}");
     encode(&mut address, before, b"-._~!$&'()*+,;=:@/?");

@@ -19,7 +19,8 @@ pub(crate) const POINTS: [FailPoint; 3] =
     [FailPoint::SlotTaken, FailPoint::ExportBeforePublish, FailPoint::ExportAfterPublish];
 
 /// Every night at five; the clock of a test begins at four.
-const NIGHTLY: &str = r#"{name = "nightly", account = "berlin", cron = "0 5 * * *", formats = ["schedule.ics", "sessions.csv"]}"#;
+const NIGHTLY: &str =
+    r#"{name = "nightly", account = "berlin", cron = "0 5 * * *", formats = ["schedule.ics", "sessions.csv"]}"#;
 
 /// Where the exports of the one event lie.
 fn exports(daemon: &TestDaemon) -> PathBuf {
@@ -273,13 +274,17 @@ with_each_database! {
 /// What an export leaves, whatever happened in between.
 async fn picture(daemon: &TestDaemon) -> (Vec<String>, Vec<String>, Vec<String>) {
     let without_run = |file: String| file.replace("20261122T050000Z", "<run>");
-    let mails = daemon.mails(None).await.into_iter().map(|mail| format!("{} {} {}", mail.kind, mail.state, mail.subject));
-    let observed = daemon
-        .column("SELECT title || ' ' || CAST(sequence AS TEXT) FROM export_sessions ORDER BY session_id")
-        .await;
+    let mails =
+        daemon.mails(None).await.into_iter().map(|mail| format!("{} {} {}", mail.kind, mail.state, mail.subject));
+    let observed =
+        daemon.column("SELECT title || ' ' || CAST(sequence AS TEXT) FROM export_sessions ORDER BY session_id").await;
     let mut mails: Vec<String> = mails.collect();
     mails.sort();
-    (daemon.files("outbox").into_iter().filter(|file| file.contains("/exports/")).map(without_run).collect(), mails, observed)
+    (
+        daemon.files("outbox").into_iter().filter(|file| file.contains("/exports/")).map(without_run).collect(),
+        mails,
+        observed,
+    )
 }
 
 async fn a_crash_or_failure_at_each_point(setup: fn() -> Setup) {

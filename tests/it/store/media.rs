@@ -1,7 +1,5 @@
 //! What fields say about media files.
 
-use std::collections::HashSet;
-
 use eventferry::clock::Timestamp;
 use eventferry::db::{Database, DbErrorKind};
 use eventferry::model::Dataset;
@@ -106,7 +104,7 @@ on_both_databases! {
         assert_eq!(count(&database, &wrong).await, 0);
     }
 
-    async fn only_files_that_were_missing_are_missing(database: TestDatabase) {
+    async fn files_are_known_by_their_bytes_and_links_to_elsewhere_are_none(database: TestDatabase) {
         let event = event(&database, "41").await;
         let mut tx = database.begin().await.unwrap();
         let references = [
@@ -118,12 +116,18 @@ on_both_databases! {
             missing(Dataset::Sessions, 1, "slides_url", "e.pdf", "it is not there"),
         ];
         media::insert(&mut tx, &writing(event), &references).await.unwrap();
-        let expected = HashSet::from([(1, "photo_url".to_owned()), (1, "icon_image_url".to_owned())]);
-        assert_eq!(media::missing(&mut tx, Dataset::Speakers, &[1, 2, 77]).await.unwrap(), expected);
-        let expected = HashSet::from([(1, "slides_url".to_owned())]);
-        assert_eq!(media::missing(&mut tx, Dataset::Sessions, &[3, 1]).await.unwrap(), expected);
-        assert_eq!(media::missing(&mut tx, Dataset::Sponsors, &[1]).await.unwrap(), HashSet::new());
-        assert_eq!(media::missing(&mut tx, Dataset::Speakers, &[]).await.unwrap(), HashSet::new());
+        media::mark_stored(&mut tx, &writing(event), "c.png", "c0ffee", 3).await.unwrap();
+        let files = |fields: &[(i64, &str, Option<&str>)]| -> media::KnownFiles {
+            let file = |(id, field, sha256): &(i64, &str, Option<&str>)| ((*id, (*field).to_owned()), sha256.map(str::to_owned));
+            fields.iter().map(file).collect()
+        };
+        let expected =
+            files(&[(1, "photo_url", None), (1, "icon_image_url", None), (1, "small_image_url", Some("c0ffee"))]);
+        assert_eq!(media::known(&mut tx, Dataset::Speakers, &[1, 2, 77]).await.unwrap(), expected);
+        let expected = files(&[(1, "slides_url", None)]);
+        assert_eq!(media::known(&mut tx, Dataset::Sessions, &[3, 1]).await.unwrap(), expected);
+        assert_eq!(media::known(&mut tx, Dataset::Sponsors, &[1]).await.unwrap(), files(&[]));
+        assert_eq!(media::known(&mut tx, Dataset::Speakers, &[]).await.unwrap(), files(&[]));
     }
 
     async fn a_stored_file_is_noted_for_every_field_of_the_event_that_names_it(database: TestDatabase) {

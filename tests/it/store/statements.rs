@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use eventferry::db::Sql;
-use eventferry::store::{arrivals, events, jobs, mails, media, notifications, problems, programme, records, schedules};
+use eventferry::store::{
+    arrivals, events, exports, jobs, mails, media, notifications, problems, programme, records, schedules,
+};
 
 use crate::support::databases::on_both_databases;
 
@@ -13,6 +15,7 @@ fn statements() -> Vec<(&'static str, Vec<Sql>)> {
     vec![
         ("arrivals", arrivals::statements()),
         ("events", events::statements()),
+        ("exports", exports::statements()),
         ("jobs", jobs::statements()),
         ("mails", mails::STATEMENTS.into_iter().cloned().collect()),
         ("media", media::statements()),

@@ -116,6 +116,7 @@ proptest! {
         let (xml, json, ics) = (xml_of(&source), json_of(&source), ics_of(&source));
         prop_assert_eq!(xml.0.sessions, json.0.sessions);
         prop_assert_eq!(xml.0.sessions, ics.0.sessions);
+        super::schedules::assert_valid_json(&json.1);
         let mut guids = [xml_guids(&xml.1), json_guids(&json.1), ics_guids(&ics.1)];
         guids.iter_mut().for_each(|guids| guids.sort());
         prop_assert_eq!(&guids[0], &guids[1]);

@@ -19,7 +19,7 @@ fn assert_valid_xml(file: &str) {
     read_with("xmllint".as_ref(), &args, file);
 }
 
-fn assert_valid_json(file: &str) -> Value {
+pub(super) fn assert_valid_json(file: &str) -> Value {
     let file: Value = serde_json::from_str(file).unwrap();
     let Some(schema) = schema("c3voc-schema.json") else { return file };
     let schema: Value = serde_json::from_slice(&std::fs::read(schema).unwrap()).unwrap();

@@ -37,6 +37,7 @@ fn web_addresses_are_encoded_or_refused() {
         ("https://user:pw@open.example:8443/%41%zz", Some("https://user:pw@open.example:8443/%41%25zz")),
         ("http://[::1]:80/[x]", Some("http://[::1]:80/%5Bx%5D")),
         ("http://bücher.example/", Some("http://b%C3%BCcher.example/")),
+        ("https://open.example\\a:b\\c", Some("https://open.example/a:b%5Cc")),
         ("http://[nonsense]/", None),
         ("http://open.example:99999/", None),
         ("https:///nothing", None),
