@@ -92,6 +92,19 @@ impl Clock {
         }
     }
 
+    /// Waits until [`Clock::monotonic`] says `until`; at once where it has. What is worked out from a time that was read
+    /// before is best waited for in this way: no time that passes in between is missed.
+    pub async fn sleep_until(&self, until: Duration) {
+        match &self.source {
+            Source::System { .. } => self.sleep(until.saturating_sub(self.monotonic())).await,
+            Source::Manual(manual) => {
+                let mut advanced = manual.advanced.subscribe();
+                // The sender lives in `manual`, which this future borrows: it cannot be closed.
+                let _ = advanced.wait_for(|elapsed| *elapsed >= until).await;
+            }
+        }
+    }
+
     /// A new id that sorts by the time it was made (UUID version 7).
     #[expect(clippy::disallowed_methods, reason = "the one place that makes ids")]
     pub fn new_id(&self) -> Uuid {

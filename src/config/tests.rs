@@ -509,3 +509,23 @@ fn what_is_not_utf8_is_told_and_not_guessed() {
     assert_eq!(keys, ["smtp.password", "folders.root"]);
     assert!(found.iter().all(|fault| fault.rule == "must be UTF-8" && fault.value.is_none()));
 }
+
+#[test]
+fn faults_of_exports_name_the_block_and_what_would_be_right() {
+    for (text, key, part) in [
+        (r#"name = "n""#, "export[0].cron", "must be set"),
+        (r#"name = "n", cron = "0 3 30 2 *""#, "export[0].cron", "never fires"),
+        (r#"name = "n", cron = "0 3 * *""#, "export[0].cron", "not the five of a crontab"),
+        (r#"name = "n", cron = "0 3 * * *", zone = "Berlin""#, "export[0].zone", "IANA name"),
+        (r#"name = "n", cron = "0 3 * * *", account = "nobody""#, "export[0].account", "name of an account"),
+        (r#"name = "n", cron = "0 3 * * *", formats = ["pdf"]"#, "export[0].formats", "schedule.ics"),
+        (r#"name = "n", cron = "0 3 * * *", media = ["smell"]"#, "export[0].media", "image"),
+        (r#"name = "n", cron = "0 3 * * *", kept = 3"#, "export[0].kept", "no setting"),
+    ] {
+        let fault = only_fault(&sources(&[], &[("export", &format!("[{{{text}}}]"))]));
+        assert_eq!(fault.key.as_deref(), Some(key), "{text}");
+        assert!(format!("{} {}", fault.rule, fault.remedy).contains(part), "{text}: {fault:?}");
+    }
+    let twice = r#"[{name = "n", cron = "0 3 * * *"}, {name = "n", cron = "0 4 * * *"}]"#;
+    assert_eq!(only_fault(&sources(&[], &[("export", twice)])).key.as_deref(), Some("export[1].name"));
+}

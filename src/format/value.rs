@@ -311,7 +311,7 @@ mod tests {
         };
         let given = |utc: &str, offset: &str| Ok(Some((utc.to_owned(), Some(offset.to_owned()))));
         assert_eq!(read("2018-03-22T09:30:00+08:00"), given("2018-03-22T01:30:00+00:00", "+08:00"));
-        assert_eq!(read("2026-11-22 01:03:49.980912+00:00"), given("2026-11-22T01:03:49.980912+00:00", "+00:00"));
+        assert_eq!(read("2026-11-22 01:03:49.980912+00:00"), given("2026-11-22T01:03:49.980+00:00", "+00:00"));
         assert_eq!(read("2018-03-22T09:30:00Z "), given("2018-03-22T09:30:00+00:00", "Z"));
         assert_eq!(read("2018-03-22T09:30:00"), Ok(Some(("2018-03-22T01:30:00+00:00".to_owned(), None))));
         assert_eq!(read("2018-03-22"), Ok(Some(("2018-03-21T16:00:00+00:00".to_owned(), None))));

@@ -56,6 +56,7 @@ pub async fn run(schedules: Schedules, wake: impl Fn() + Send, looks: watch::Sen
     }
     let mut is_in_trouble = false;
     while !stop.is_cancelled() {
+        let began = schedules.clock.monotonic();
         match schedules.look().await {
             Ok(added) => {
                 is_in_trouble = false;
@@ -74,7 +75,7 @@ pub async fn run(schedules: Schedules, wake: impl Fn() + Send, looks: watch::Sen
         let pause = schedules.until_next().min(LOOK_EVERY);
         tokio::select! {
             () = stop.cancelled() => {}
-            () = schedules.clock.sleep(pause) => {}
+            () = schedules.clock.sleep_until(began + pause) => {}
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use eventferry::db::{Database, DatabaseOptions, Sql};
@@ -153,7 +154,7 @@ fn a_dirty_archive_is_checked_with_every_problem() {
     assert_eq!((ended.code, ended.err.as_str()), (1, ""), "{ended:?}");
     assert!(ended.out.starts_with("With errors: "), "{}", ended.out);
     assert!(ended.out.contains("sessions        3 created, 1 rejected"), "{}", ended.out);
-    assert!(ended.out.contains("Problems: 1 errors, "), "{}", ended.out);
+    assert!(ended.out.contains("Problems: 1 error, "), "{}", ended.out);
     assert!(ended.out.contains("FIELD_REQUIRED sessions record 2 (id 2): "), "{}", ended.out);
 
     let json = place.run(&["check", "--json", &file]);
@@ -181,7 +182,7 @@ fn a_broken_archive_is_checked_and_would_be_rejected() {
         let ended = place.run(&["check", &file]);
         assert_eq!((ended.code, ended.err.as_str()), (2, ""), "{ended:?}");
         assert!(ended.out.starts_with("Rejected: "), "{}", ended.out);
-        assert!(ended.out.contains("Problems: 1 errors, 0 warnings"), "{}", ended.out);
+        assert!(ended.out.contains("Problems: 1 error, 0 warnings"), "{}", ended.out);
         assert!(!ended.out.contains("It would"), "{}", ended.out);
         let json = place.run(&["check", "--json", &file]);
         assert_eq!((json.code, json.err.as_str()), (2, ""), "{json:?}");
@@ -424,4 +425,63 @@ async fn run_once_takes_what_lies_in_the_inbox_to_its_end() {
     let idle = place.run(&[&once[..], &["--quiet"]].concat());
     assert_eq!((idle.code, idle.out.as_str(), idle.err.as_str()), (0, "", ""), "{idle:?}");
     assert_eq!(run(&root, &["jobs", "list", "--json"]).json(), jobs);
+}
+
+#[test]
+fn an_event_is_exported_by_hand_and_its_files_are_copied_where_they_are_wanted() {
+    let place = Place::new();
+    let archive = place.file("harbour.zip", good());
+    assert_eq!(place.run(&["import", &archive]).code, 0);
+    let wanted = place.folder.path().join("wanted");
+    let ended = place.run(&["export", "Harbour Days", "--out", wanted.to_str().unwrap()]);
+    assert_eq!(ended.code, 0, "{ended:#?}");
+    assert!(ended.out.contains("Succeeded: 1 event exported"), "{}", ended.out);
+    assert!(!ended.err.contains('\r'), "plain lines where there is no terminal: {:?}", ended.err);
+    let copied = wanted.join("harbour-days-1");
+    for name in [
+        "event.zip",
+        "schedule.xml",
+        "schedule.json",
+        "schedule.ics",
+        "schedule.html",
+        "sessions.csv",
+        "speakers.csv",
+        "event.xlsx",
+    ] {
+        assert!(copied.join(name).metadata().unwrap().len() > 0, "{name}");
+    }
+    let mut check = Command::new("sha256sum");
+    check.args(["--check", "--quiet", "SHA256SUMS"]).current_dir(&copied);
+    let sums = run_to_end(check);
+    assert_eq!((sums.code, sums.out.as_str()), (0, ""), "{}", sums.err);
+
+    let again = place.run(&["import", copied.join("event.zip").to_str().unwrap()]);
+    assert_eq!(again.code, 0, "{}", again.out);
+    assert!(!again.out.contains("created") && !again.out.contains("updated,"), "{}", again.out);
+}
+
+#[test]
+fn an_event_that_is_not_there_is_said_to_be_missing() {
+    let place = Place::new();
+    let ended = place.run(&["export", "Nowhere"]);
+    assert_eq!(ended.code, 2);
+    assert!(ended.out.contains("no event matches `Nowhere`"), "{}", ended.out);
+}
+
+#[test]
+fn schedules_are_listed_with_their_next_times_in_their_zone_and_in_utc() {
+    let place = Place::new();
+    let export = r#"export=[{name = "nightly", cron = "30 2 * * 1-5", zone = "Europe/Berlin", formats = ["archive"]}]"#;
+    let ended = place.run(&["--set", export, "schedule", "list", "--json"]);
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let listed: Value = serde_json::from_str(&ended.out).unwrap();
+    let next = listed[0]["next"].as_array().unwrap();
+    assert_eq!(next.len(), 5);
+    for time in next {
+        let local = time["local"].as_str().unwrap();
+        assert!(local.contains(" 02:30:00 CE") && !local.starts_with('S'), "{local}");
+        let utc = time["utc"].as_str().unwrap();
+        assert!(utc.contains("T00:30:00") || utc.contains("T01:30:00"), "{utc}");
+    }
+    assert_eq!((listed[0]["name"].as_str(), listed[0]["zone"].as_str()), (Some("nightly"), Some("Europe/Berlin")));
 }

@@ -229,7 +229,9 @@ const drawCalendar = (matches) => {
       const item = make("li", {}, link);
       const tall = Math.max(stop - session.from, least / 2) * scale;
       // Whole lines only: ten pixels are the edges, eighteen a line.
-      link.firstChild.style.height = `${Math.max(1, Math.floor((tall - 10) / 18)) * 18}px`;
+      const lines = Math.max(1, Math.floor((tall - 10) / 18));
+      link.firstChild.style.height = `${lines * 18}px`;
+      if (lines === 1) link.classList.add("one");
       item.style.top = `${(session.from - from) * scale}px`;
       item.style.height = `${tall}px`;
       item.style.left = `${100 * lane / lanes}%`;
@@ -266,7 +268,7 @@ const block = (session) => {
   const link = make("a", { class: `block${session.track ? ` t${session.track}` : ""}`, href: `#${session.id}`, "aria-haspopup": "dialog" });
   const text = make("span", {}, make("time", { datetime: session.start.dateTime }, times(session)));
   if (stars.has(session.id)) text.firstChild.append(" ★");
-  text.append(make("strong", { dir: "auto" }, session.title));
+  text.append(" ", make("strong", { dir: "auto" }, session.title));
   if (session.who) text.append(make("em", { dir: "auto" }, session.who));
   link.append(text);
   link.addEventListener("click", (event) => {
