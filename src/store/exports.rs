@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
+use serde::Deserialize;
+
 use crate::db::{DbError, Row, Sql, Tx};
 use crate::model::catalogue::{Dataset, Field, FieldKind};
 
@@ -55,7 +57,7 @@ pub struct Page {
 }
 
 /// A field that names a media file, or did so when it was last imported.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct MediaRow {
     /// The id here of the record.
     pub record_id: i64,
@@ -322,17 +324,7 @@ pub async fn page(
 /// Where the database is out of reach.
 pub async fn media(tx: &mut Tx, dataset: Dataset, event_id: i64, after: (i64, &str)) -> Result<Vec<MediaRow>, DbError> {
     let args = [event_id.into(), after.0.into(), after.1.into()];
-    let rows: Vec<(i64, String, Option<String>, String, String, Option<String>)> =
-        parse(&text(&tx.fetch_all(&of(dataset).media, &args).await?)?)?;
-    let row = |(record_id, source_id, name, field, path, sha256)| MediaRow {
-        record_id,
-        source_id,
-        name,
-        field,
-        path,
-        sha256,
-    };
-    Ok(rows.into_iter().map(row).collect())
+    parse(&text(&tx.fetch_all(&of(dataset).media, &args).await?)?)
 }
 
 fn text(rows: &[Row]) -> Result<String, DbError> {

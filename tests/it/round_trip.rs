@@ -384,7 +384,7 @@ async fn generated_round_trip(database: TestDatabase, made: &Made) {
 }
 
 /// Runs generated archives through a test; what fails is made smaller before it is shown.
-fn for_generated(cases: u32, test: impl AsyncFn(&Made)) {
+fn for_generated(cases: u32, test: &impl AsyncFn(&Made)) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let config =
         ProptestConfig { cases, max_shrink_iters: 100, failure_persistence: None, ..ProptestConfig::default() };
@@ -402,17 +402,17 @@ fn for_generated(cases: u32, test: impl AsyncFn(&Made)) {
 
 #[test]
 fn every_generated_event_comes_back_unchanged_on_sqlite() {
-    for_generated(24, async |made| generated_round_trip(TestDatabase::sqlite().await, made).await);
+    for_generated(24, &async |made| generated_round_trip(TestDatabase::sqlite().await, made).await);
 }
 
 #[test]
 fn every_generated_event_comes_back_unchanged_on_postgres() {
-    for_generated(6, async |made| generated_round_trip(TestDatabase::postgres().await, made).await);
+    for_generated(6, &async |made| generated_round_trip(TestDatabase::postgres().await, made).await);
 }
 
 #[test]
 fn a_generated_event_gives_the_same_archive_from_either_database() {
-    for_generated(4, async |made| {
+    for_generated(4, &async |made| {
         // PostgreSQL keeps no leap seconds.
         let files = made.files.iter().map(|(name, content)| (name.clone(), content.replace("23:59:60", "23:59:59")));
         let made = Made { files: files.collect() };
