@@ -113,7 +113,8 @@ impl Schedules {
         let due = due::due_between(&entry.expression, entry.zone, row.looked_until, now);
         let chosen = due::to_run(due, now, &entry.missed, ON_TIME);
         if chosen.run.is_empty() && chosen.dropped == 0 {
-            tx.rollback().await?;
+            // A schedule that is seen for the first time counts from now on.
+            tx.commit().await?;
             return Ok(0);
         }
         let mut added = 0;
