@@ -230,7 +230,7 @@ fn write_event(out: &mut dyn Write, app: &App, event: &EventExport) -> Result<()
         )?;
     }
     for (code, noted) in event.notes.iter() {
-        writeln!(out, "  {} {}", noted.count, code.words())?;
+        writeln!(out, "  {}: {}", code.words(), noted.count)?;
     }
     if let Some(folder) = &event.folder {
         writeln!(out, "  {}", show::path(&app.settings.folders().outbox.join(folder)))?;

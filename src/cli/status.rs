@@ -9,13 +9,13 @@ use clap::Args;
 use super::daemon::Daemon;
 use super::jobs::describe;
 use super::show::{
-    Cell, Tone, cell, counted, lasting, safe, short_ids, size, time_and_age, toned, write_facts, write_heading,
+    Cell, Tone, cell, counted, lasting, safe, short_ids, size, time, time_and_age, toned, write_facts, write_heading,
     write_json, write_table,
 };
 use super::{Context, Exit, Failure};
 use crate::model::JobState;
 
-use gather::{DatabaseStatus, Gathered, Status, gather};
+use gather::{DatabaseStatus, Gathered, ScheduleStatus, Status, gather};
 
 /// Everything at once: the daemon, jobs with their progress, files in the inbox that wait or are incomplete, mails,
 /// free space, and what the admin was told last.
@@ -39,6 +39,17 @@ pub(super) async fn run(args: &StatusArgs, context: &Context, out: &mut dyn Writ
     trouble.map_or(Ok(Exit::AllIn), Err)
 }
 
+/// When an export runs next, and whether it fails.
+fn schedule_line(schedule: &ScheduleStatus) -> Cell {
+    let next = schedule.next.map_or_else(|| "never again".to_owned(), |next| format!("next {}", time(next)));
+    let line = format!("{}, {next}", schedule.name);
+    if schedule.failures == 0 {
+        return cell(line);
+    }
+    let error = schedule.last_error.as_deref().unwrap_or_default();
+    toned(format!("{line}; failed {} times in a row: {error}", schedule.failures), Tone::Bad)
+}
+
 fn write_status(status: &Status, context: &Context, out: &mut dyn Write) -> Result<(), Failure> {
     let mut facts = vec![
         ("Root", cell(&status.root)),
@@ -47,6 +58,7 @@ fn write_status(status: &Status, context: &Context, out: &mut dyn Write) -> Resu
         ("Jobs", jobs(status)),
         ("Mails", mails(status)),
     ];
+    facts.extend(status.schedules.iter().map(|schedule| ("Export", schedule_line(schedule))));
     facts.extend(status.free_space.iter().map(|space| {
         let floor = format!("{} free, no job begins below {} ({})", size(space.bytes), size(space.floor), space.folder);
         ("Disk", toned(floor, if space.is_low { Tone::Bad } else { Tone::Plain }))

@@ -433,28 +433,28 @@ pub enum NoteCode {
 }
 
 impl NoteCode {
-    /// What it means, for people.
+    /// What it means, for people: before a colon and the count.
     pub fn words(self) -> &'static str {
         match self {
-            Self::EventWithoutStart => "the event has no begin: the first session's counts",
-            Self::EventWithoutZone => "the event names no zone: times are shown in UTC",
+            Self::EventWithoutStart => "event without a begin, the first session's counts",
+            Self::EventWithoutZone => "event without a zone, times are in UTC",
             Self::NotScheduled => "without a time, not in schedules",
             Self::NotAccepted => "not accepted, not in schedules",
-            Self::EndGuessed => "without a usable end: one was assumed",
+            Self::EndGuessed => "without a usable end, one was assumed",
             Self::OutsideEvent => "outside of the event's days",
             Self::Overlapping => "in a room that is taken at that time",
             Self::WithoutRoom => "without a room",
-            Self::AfterMidnight => "after midnight: shown under the day before",
-            Self::CharactersRemoved => "with characters that the format cannot carry: left out",
-            Self::FormulaNeutralised => "beginning like a formula: made harmless",
-            Self::TextCut => "too long for the format: cut",
-            Self::LengthCut => "longer than the format can say: given the longest time",
-            Self::NameGiven => "without a name, or with one that another has: given one",
-            Self::RowsLeftOut => "rows beyond what the format carries: left out",
-            Self::MarkupRemoved => "with markup that a page must not show: taken out",
-            Self::LinkLeftOut => "links that a page must not carry: left out",
-            Self::PrivateLeftOut => "personal data: left out",
-            Self::MediaLeftOut => "media files: not in the archive",
+            Self::AfterMidnight => "after midnight, shown under the day before",
+            Self::CharactersRemoved => "characters that the format cannot carry, left out",
+            Self::FormulaNeutralised => "beginning like a formula, made harmless",
+            Self::TextCut => "too long for the format, cut",
+            Self::LengthCut => "longer than the format can say, given the longest time",
+            Self::NameGiven => "without a name of its own, given one",
+            Self::RowsLeftOut => "rows beyond what the format carries, left out",
+            Self::MarkupRemoved => "markup that a page must not show, taken out",
+            Self::LinkLeftOut => "links that a page must not carry, left out",
+            Self::PrivateLeftOut => "personal data left out",
+            Self::MediaLeftOut => "media files not in the archive",
         }
     }
 }

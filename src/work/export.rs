@@ -258,7 +258,7 @@ fn event_mail(event: &EventExport, outbox: &std::path::Path) -> ExportedEventMai
         named: changes.map_or_else(Vec::new, |changes| {
             changes.named.iter().map(|one| (one.what.clone(), one.title.clone(), one.place.clone())).collect()
         }),
-        notes: noted.into_iter().map(|(code, count)| format!("{count} {}", code.words())).collect(),
+        notes: noted.into_iter().map(|(code, count)| format!("{}: {count}", code.words())).collect(),
     }
 }
 

@@ -71,7 +71,9 @@ pub(super) async fn run(
 fn source_of(job: &JobView, context: &Context) -> Result<PathBuf, Failure> {
     let name = named(job.id, &job.archive_name);
     if job.kind != JobKind::Import.as_str() {
-        return Err(Failure::refused(format!("could not repeat {name}: it is no import")));
+        return Err(Failure::refused(format!(
+            "could not repeat {name}: it is no import; `eventferry export` exports again"
+        )));
     }
     if !job.state.is_final() {
         return Err(Failure::refused(format!("could not repeat {name}: it has not ended, it is {}", job.state)));

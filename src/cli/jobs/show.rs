@@ -17,6 +17,7 @@ use crate::db::Database;
 use crate::model::report::{DatasetCounts, Datasets, LinkCounts, MediaCounts};
 use crate::model::{Code, Dataset, JobId, Problem, Report, Severity};
 use crate::outbox::{RESULT_FILE, TEXT_FILE};
+use crate::store::jobs::JobKind;
 use crate::store::{mails, problems};
 
 /// Everything about one job.
@@ -86,11 +87,16 @@ fn read_report(job: &JobDocument, context: &Context) -> Option<Report> {
 
 fn facts(job: &JobDocument, context: &Context) -> Vec<(&'static str, Cell)> {
     let now = context.clock.now();
+    let is_export = job.kind == JobKind::Export.as_str();
     let mut facts = vec![
         ("Job", cell(job.id.to_string())),
         ("State", toned(job.state.as_str(), Tone::of_state(job.state))),
         ("Account", cell(&job.account)),
-        ("Archive", cell(format!("{} ({})", job.archive.name, size(job.archive.bytes)))),
+        if is_export {
+            ("Export", cell(&job.archive.name))
+        } else {
+            ("Archive", cell(format!("{} ({})", job.archive.name, size(job.archive.bytes))))
+        },
     ];
     let mut add = |name, value: Option<String>| {
         if let Some(value) = value {
@@ -100,7 +106,7 @@ fn facts(job: &JobDocument, context: &Context) -> Vec<(&'static str, Cell)> {
     add("", Some(describe(job, now)).filter(|line| !line.is_empty()));
     add("Waits since", job.waits.as_ref().map(|waits| time_and_age(waits.since, now)));
     add("Tried again", job.waits.as_ref().filter(|waits| waits.due > now).map(|waits| time_and_age(waits.due, now)));
-    add("Dropped", Some(time_and_age(job.created_at, now)));
+    add(if is_export { "Asked for" } else { "Dropped" }, Some(time_and_age(job.created_at, now)));
     add("Started", job.started_at.map(time));
     add("Finished", job.finished_at.map(time));
     add("Event", job.event.as_ref().map(|event| format!("{}{}", event.id, if event.created { " (new)" } else { "" })));
@@ -113,7 +119,7 @@ fn facts(job: &JobDocument, context: &Context) -> Vec<(&'static str, Cell)> {
     add("SHA-256", job.archive.sha256.clone());
     let outbox = &context.settings.folders().outbox;
     add("Results", job.result_folder.as_ref().map(|folder| path(&outbox.join(folder))));
-    add("File", Some(source(job, context)));
+    add("File", (!is_export).then(|| source(job, context)));
     facts
 }
 

@@ -11,14 +11,15 @@ use super::super::mail::MailDocument;
 use super::super::show::{path, safe};
 use super::super::{Context, Failure};
 use crate::clock::Timestamp;
-use crate::config::{DatabaseAddress, Settings};
+use crate::config::{DatabaseAddress, ExportEntry, Settings};
 use crate::db::{Database, DbError};
 use crate::fsx::{self, FileIdentity};
 use crate::mail::MailKind;
 use crate::model::JobState;
 use crate::store::jobs::{self, Filter};
 use crate::store::mails::{self, MailState};
-use crate::store::{arrivals, notifications};
+use crate::store::{arrivals, notifications, schedules};
+use crate::timetable::due;
 
 /// Version of what `--json` prints; grows when a field changes its meaning or goes.
 const VERSION: u32 = 1;
@@ -49,6 +50,8 @@ pub(super) struct Status {
     pub(super) jobs: Jobs,
     /// Files in the inbox that are no jobs yet.
     pub(super) files: Vec<WaitingFile>,
+    /// Exports at set times.
+    pub(super) schedules: Vec<ScheduleStatus>,
     pub(super) mails: Mails,
     /// The newest troubles that the admin has not read.
     pub(super) told_admin: Vec<Told>,
@@ -95,6 +98,18 @@ pub(super) struct WaitingFile {
     pub(super) first_seen: Timestamp,
     changed_at: Timestamp,
     told_at: Option<Timestamp>,
+}
+
+/// An export at set times.
+#[derive(Serialize)]
+pub(super) struct ScheduleStatus {
+    pub(super) name: String,
+    /// None where it never runs again.
+    pub(super) next: Option<Timestamp>,
+    /// Failures in a row.
+    pub(super) failures: u64,
+    pub(super) failing_since: Option<Timestamp>,
+    pub(super) last_error: Option<String>,
 }
 
 #[derive(Default, Serialize)]
@@ -144,6 +159,7 @@ pub(super) async fn gather(context: &Context) -> Gathered {
         free_space: free_space(settings),
         jobs: Jobs::default(),
         files: Vec::new(),
+        schedules: schedules_of(settings, context.clock.now()),
         mails: Mails::default(),
         told_admin: Vec::new(),
     };
@@ -202,6 +218,13 @@ async fn read(status: &mut Status, database: &Database) -> Result<(), DbError> {
             told_at: row.told_at,
         });
     }
+    for row in schedules::all(database).await? {
+        if let Some(schedule) = status.schedules.iter_mut().find(|schedule| schedule.name == row.name) {
+            schedule.failures = row.failures;
+            schedule.failing_since = row.failing_since;
+            schedule.last_error = row.last_error;
+        }
+    }
     status.mails.counts =
         mails::counts(database).await?.into_iter().map(|(state, count)| (state.as_str(), count)).collect();
     for state in [MailState::Queued, MailState::Failed] {
@@ -213,6 +236,17 @@ async fn read(status: &mut Status, database: &Database) -> Result<(), DbError> {
     status.told_admin =
         unread.take(NOTIFICATIONS_SHOWN).map(|told| Told { title: told.title, at: told.created_at }).collect();
     Ok(())
+}
+
+fn schedules_of(settings: &Settings, now: Timestamp) -> Vec<ScheduleStatus> {
+    let schedule = |entry: &ExportEntry| ScheduleStatus {
+        name: entry.name.clone(),
+        next: due::next_after(&entry.expression, entry.zone, now),
+        failures: 0,
+        failing_since: None,
+        last_error: None,
+    };
+    settings.exports.iter().map(schedule).collect()
 }
 
 /// The file systems that the folders lie on, each once; those that are not there yet say nothing.

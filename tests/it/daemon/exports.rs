@@ -12,6 +12,7 @@ use eventferry::store::jobs::{self, JobView};
 use serde_json::{Value, json};
 
 use super::archives::Archive;
+use super::faults::without_times;
 use crate::support::daemon::{Setup, TestDaemon, TestMail, with_each_database};
 
 /// The points that only an export passes.
@@ -273,7 +274,7 @@ with_each_database! {
 
 /// What an export leaves, whatever happened in between.
 async fn picture(daemon: &TestDaemon) -> (Vec<String>, Vec<String>, Vec<String>) {
-    let without_run = |file: String| file.replace("20261122T050000Z", "<run>");
+    let without_run = |file: String| without_times(&file);
     let mails =
         daemon.mails(None).await.into_iter().map(|mail| format!("{} {} {}", mail.kind, mail.state, mail.subject));
     let observed =
@@ -293,7 +294,7 @@ async fn a_crash_or_failure_at_each_point(setup: fn() -> Setup) {
     undisturbed.signals.reached(FailPoint::SlotTaken, 1).await;
     undisturbed.idle().await;
     let expected = picture(&undisturbed).await;
-    assert!(expected.0.iter().any(|file| file.ends_with("<run>/schedule.ics")), "{expected:#?}");
+    assert!(expected.0.iter().any(|file| file.ends_with("<time>/schedule.ics")), "{expected:#?}");
     undisturbed.finish().await;
     let points = POINTS.into_iter().chain([FailPoint::Frozen, FailPoint::FinalBeforeMove, FailPoint::MailAfterSend]);
     for point in points {

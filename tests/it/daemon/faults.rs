@@ -69,7 +69,7 @@ async fn picture(daemon: &TestDaemon) -> Picture {
 }
 
 /// `20261122T040000Z` becomes `<time>`.
-fn without_times(text: &str) -> String {
+pub(super) fn without_times(text: &str) -> String {
     let bytes = text.as_bytes();
     let is_time = |at: usize| {
         bytes.len() >= at + 16

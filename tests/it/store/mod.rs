@@ -7,6 +7,7 @@ mod media;
 mod problems;
 mod records;
 mod references;
+mod schedules;
 mod statements;
 
 use std::collections::BTreeMap;
