@@ -348,7 +348,7 @@ pub fn sync_tree(path: &Path) -> io::Result<()> {
 /// # Errors
 /// Those of the file system: what was there stays.
 pub fn replace_with_link(existing: &Path, path: &Path) -> io::Result<()> {
-    let temporary = folder_of(path).join(format!("{TEMPORARY_PREFIX}link-{}", std::process::id()));
+    let temporary = temporary_name(folder_of(path), "link");
     remove_file(&temporary)?;
     fs::hard_link(existing, &temporary)?;
     rename_over(&temporary, path)
@@ -362,11 +362,18 @@ pub fn replace_with_link(existing: &Path, path: &Path) -> io::Result<()> {
 /// Those of the file system: what was there stays. Only where the very last step, the sync of the folder, fails is the new
 /// link in place.
 pub fn replace_symlink(target: &Path, link: &Path) -> io::Result<()> {
-    let temporary = folder_of(link).join(format!("{TEMPORARY_PREFIX}symlink-{}", std::process::id()));
+    let temporary = temporary_name(folder_of(link), "symlink");
     remove_file(&temporary)?;
     std::os::unix::fs::symlink(target, &temporary)?;
     rename_over(&temporary, link)?;
     sync_folder(folder_of(link))
+}
+
+/// A name that no other call of this process has.
+fn temporary_name(folder: &Path, what: &str) -> PathBuf {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    folder.join(format!("{TEMPORARY_PREFIX}{what}-{}-{number}", std::process::id()))
 }
 
 fn rename_over(from: &Path, to: &Path) -> io::Result<()> {

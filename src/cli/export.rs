@@ -13,7 +13,7 @@ use super::progress::Progress;
 use super::show::{self, Tone};
 use super::{Context, Exit, Failure, Loudness};
 use crate::app::App;
-use crate::export::report::{EVENT_STATE_WORDS, EventExport, ExportReport};
+use crate::export::report::{EVENT_STATE_WORDS, EventExport, EventState, ExportReport};
 use crate::fsx::{self, AtomicFile};
 use crate::lifecycle;
 use crate::model::JobId;
@@ -165,10 +165,8 @@ fn copy_out(app: &App, report: &ExportReport, into: &Path) -> Result<(), Failure
     };
     let outbox = &app.settings.folders().outbox;
     for event in &report.events {
-        let Some(run) = event.folder.as_ref().filter(|_| event.error.is_none()).map(|folder| outbox.join(folder))
-        else {
-            continue;
-        };
+        let is_good = matches!(event.state, EventState::Published | EventState::Unchanged);
+        let Some(run) = event.folder.as_ref().filter(|_| is_good).map(|folder| outbox.join(folder)) else { continue };
         let name = run.parent().and_then(Path::file_name).unwrap_or_default().to_owned();
         let folder = into.join(name);
         let files = event.formats.iter().flat_map(|format| &format.files).map(|file| file.path.as_str());

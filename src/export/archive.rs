@@ -45,7 +45,7 @@ const AHEAD: usize = 1;
 const WRITE_BYTES: usize = 64 * 1024;
 
 /// How hard deflate tries; see `benches/README.md`.
-const LEVEL: i64 = 4;
+const LEVEL: i64 = 3;
 
 /// The order of the files; media follow.
 const FILES: [Dataset; 9] = [

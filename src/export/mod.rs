@@ -25,11 +25,11 @@ use uuid::Uuid;
 use crate::archive::Limits;
 use crate::clock::{Clock, Timestamp};
 use crate::db::{Database, DbError, Tx};
-use crate::model::JobState;
-use crate::model::export::{ALL_EVENTS, ExportRequest, Format};
+use crate::model::export::{ALL_EVENTS, ExportRequest, Format, Keep};
+use crate::model::{JobId, JobState};
 use crate::signal::{FailPoint, Injected, Injection, Signals};
 use crate::storage::MediaStore;
-use crate::store::jobs::{self, Lease, LeaseError};
+use crate::store::jobs::{self, Lease, LeaseError, SourceTurn};
 use crate::store::programme::{self as store, EventHead};
 
 pub use publish::{MANIFEST, SUMS};
@@ -43,6 +43,9 @@ use report::{
     ChangesSince, EXPORT_VERSION, EventCounts, EventExport, EventState, ExportReport, ExportedEvent, FormatExport,
     NamedChange,
 };
+
+/// The key by which exports of an account take turns; no archive has a source of that name.
+const TURN: &str = "exports of this account";
 
 /// The name of the event archive.
 const ARCHIVE: &str = "event.zip";
@@ -94,6 +97,8 @@ pub type OnProgress = Arc<dyn Fn(&str, u64, u64) + Send + Sync>;
 pub enum RunEnd {
     /// There is an outcome.
     Outcome(Box<ExportReport>),
+    /// Another export of the account is before this one.
+    BlockedOn(JobId),
     /// The daemon stops.
     Interrupted,
     /// The database is out of reach; it will pass.
@@ -104,6 +109,7 @@ pub enum RunEnd {
 
 enum Stop {
     Interrupted,
+    BlockedOn(JobId),
     Cancelled,
     Outage(String),
     LeaseLost,
@@ -135,12 +141,13 @@ impl From<Injected> for Stop {
 
 /// Exports the events that a request names.
 pub async fn run(services: &Services, export: &Export, stop: &CancellationToken, on_progress: OnProgress) -> RunEnd {
-    let run = Run { services, export, stop, on_progress };
+    let mut run = Run { services, export, stop, on_progress, missing: Vec::new() };
     let mut events = Vec::new();
     let ended = run.all(&mut events).await;
     match ended {
         Ok(()) => RunEnd::Outcome(Box::new(run.report(events, None))),
         Err(Stop::Cancelled) => RunEnd::Outcome(Box::new(run.report(events, Some(JobState::Cancelled)))),
+        Err(Stop::BlockedOn(job)) => RunEnd::BlockedOn(job),
         Err(Stop::Interrupted) => RunEnd::Interrupted,
         Err(Stop::Outage(reason)) => RunEnd::Outage(reason),
         Err(Stop::LeaseLost) => RunEnd::LeaseLost,
@@ -152,16 +159,26 @@ struct Run<'a> {
     export: &'a Export,
     stop: &'a CancellationToken,
     on_progress: OnProgress,
+    /// What was asked for and means no event.
+    missing: Vec<String>,
 }
 
 impl Run<'_> {
-    async fn all(&self, done: &mut Vec<EventExport>) -> Result<(), Stop> {
+    async fn all(&mut self, done: &mut Vec<EventExport>) -> Result<(), Stop> {
+        // Two exports of one event at the same time would lead the same links to two places.
+        match jobs::take_source_turn(&self.services.database, &self.export.lease, TURN).await? {
+            SourceTurn::Granted => {}
+            SourceTurn::BlockedOn(job) => return Err(Stop::BlockedOn(job)),
+        }
         let clock = &self.services.clock;
         let salt = store::salt(&self.services.database, clock.new_id(), clock.now()).await?;
         let mut snapshot = self.services.database.begin_snapshot().await?;
         let heads = store::heads(&mut snapshot, Some(&self.export.account), None).await?;
         snapshot.rollback().await?;
-        for head in self.wanted(heads) {
+        let wanted = self.wanted(heads);
+        let means_none = |word: &&String| !wanted.iter().any(|head| means(word, head));
+        self.missing = self.export.request.events.iter().filter(means_none).cloned().collect();
+        for head in wanted {
             done.push(self.event(&head, salt).await?);
         }
         Ok(())
@@ -208,6 +225,7 @@ impl Run<'_> {
             notes: Notes::default(),
             changes: None,
             data_changed_at: None,
+            data_read_at: None,
             exported_at: began,
         };
         let built = match folder.begin() {
@@ -262,7 +280,9 @@ impl Run<'_> {
         }
         let has_programme = request.formats.iter().any(|format| *format != Format::Archive);
         let source = if has_programme || counts.sessions <= OBSERVED_FOR_ARCHIVES {
-            let observe = Observe { database: services.database.clone(), event: head.id, now: self.export.started };
+            let now = services.clock.now();
+            made.data_read_at = Some(now);
+            let observe = Observe { database: services.database.clone(), event: head.id, now };
             let (source, notes) = self
                 .in_thread(source, made.notes.clone(), move |source, notes| {
                     render::survey(source, notes)?;
@@ -355,35 +375,45 @@ impl Run<'_> {
         }
         self.progress("publishing", 0, 0).await?;
         let since = store::last_run(&services.database, made.event.id, &export.request.scope).await?;
-        if let Some(since) = since {
+        if let Some(since) = since.filter(|_| made.data_read_at.is_some()) {
             made.changes = Some(self.changes(made.event.id, since).await?);
         }
-        let before = folder.latest(&export.request.scope);
-        if let Some(before) = before.as_ref().filter(|before| publish::is_unchanged(made, before)) {
-            made.state = EventState::Unchanged;
-            made.folder.clone_from(&before.folder);
-            for file in made.formats.iter_mut().flat_map(|format| &mut format.files) {
-                file.unchanged = true;
-            }
+        let (thread_folder, scope) = (folder.clone(), export.request.scope.clone());
+        let looked = tokio::task::spawn_blocking(move || {
+            let before = thread_folder.latest(&scope);
+            let whole = before.as_ref().map(|before| thread_folder.whole_files(before)).unwrap_or_default();
+            (before, whole)
+        });
+        let (before, whole) = looked.await.map_err(|error| Trouble::Event(error.to_string()))?;
+        if before.as_ref().is_some_and(|before| empties_schedules(made, before)) {
+            made.state = EventState::Empty;
             return Ok(folder.discard()?);
         }
-        let earlier = before.iter().flat_map(|before| &before.formats).flat_map(|format| &format.files);
-        let earlier: std::collections::HashMap<&str, &str> =
-            earlier.map(|file| (file.path.as_str(), file.sha256.as_str())).collect();
         for file in made.formats.iter_mut().flat_map(|format| &mut format.files) {
-            file.unchanged = earlier.get(file.path.as_str()) == Some(&file.sha256.as_str());
+            file.unchanged = whole.get(&file.path) == Some(&file.sha256);
+        }
+        if let Some(before) = before.as_ref().filter(|before| publish::is_unchanged(made, before, &whole)) {
+            made.state = EventState::Unchanged;
+            made.folder.clone_from(&before.folder);
+            let (thread_folder, run) = (folder.clone(), made.clone());
+            let (keep, now) = (export.request.keep, services.clock.now());
+            let linked = tokio::task::spawn_blocking(move || -> io::Result<()> {
+                thread_folder.discard()?;
+                publish::point_links(&thread_folder, &run, publish::run_of(&run).unwrap_or_default())?;
+                retain(&thread_folder, &run, keep, now);
+                Ok(())
+            });
+            return Ok(linked.await.map_err(|error| Trouble::Event(error.to_string()))??);
         }
         made.state = EventState::Published;
         made.folder = Some(below.to_owned());
         services.signals.reach(FailPoint::ExportBeforePublish).map_err(Stop::from)?;
         let (thread_folder, mut manifest, began) = (folder.clone(), made.clone(), export.started);
         let (keep, now) = (export.request.keep, services.clock.now());
-        let earlier_run = before.and_then(|before| before.folder?.rsplit('/').next().map(str::to_owned));
+        let earlier_run = before.and_then(|before| publish::run_of(&before).map(str::to_owned));
         let published = tokio::task::spawn_blocking(move || -> io::Result<EventExport> {
             publish::publish(&thread_folder, &mut manifest, earlier_run.as_deref(), began)?;
-            if let Err(error) = publish::retain(&thread_folder, keep, now) {
-                tracing::warn!(%error, "old exports cannot be removed now");
-            }
+            retain(&thread_folder, &manifest, keep, now);
             Ok(manifest)
         });
         *made = published.await.map_err(|error| Trouble::Event(error.to_string()))??;
@@ -415,23 +445,27 @@ impl Run<'_> {
     }
 
     fn report(&self, events: Vec<EventExport>, ended: Option<JobState>) -> ExportReport {
-        let count = |state: EventState| events.iter().filter(|event| event.state == state).count();
-        let (published, unchanged) = (count(EventState::Published), count(EventState::Unchanged));
-        let (empty, failed) = (count(EventState::Empty), count(EventState::Failed));
-        let state = ended.unwrap_or(match (published + unchanged, empty + failed) {
-            (0, _) => JobState::Failed,
-            (_, 0) => JobState::Succeeded,
-            (_, _) => JobState::Partial,
+        let request = &self.export.request;
+        let good = events.iter().any(|event| matches!(event.state, EventState::Published | EventState::Unchanged));
+        // An event that has nothing yet is no failure, one that has lost everything is.
+        let has_lost = |event: &EventExport| event.state == EventState::Empty && event.folder.is_some();
+        let bad = events.iter().any(|event| event.state == EventState::Failed || has_lost(event));
+        let is_scheduled = request.due_at.is_some();
+        let state = ended.unwrap_or(match (good, bad || !self.missing.is_empty()) {
+            (true, false) => JobState::Succeeded,
+            (true, true) => JobState::Partial,
+            (false, false) if is_scheduled && !events.is_empty() => JobState::Succeeded,
+            (false, _) => JobState::Failed,
         });
         ExportReport {
             version: EXPORT_VERSION,
             job: self.export.lease.job,
             state,
-            summary: summary(&self.export.request, state, [published, unchanged, empty, failed], &events),
+            summary: summary(state, &self.missing, &events),
             account: self.export.account.clone(),
-            scope: self.export.request.scope.clone(),
-            due_at: self.export.request.due_at,
-            formats: self.export.request.formats.clone(),
+            scope: request.scope.clone(),
+            due_at: request.due_at,
+            formats: request.formats.clone(),
             events,
             started: self.export.started,
             finished: self.services.clock.now(),
@@ -439,21 +473,27 @@ impl Run<'_> {
     }
 }
 
-fn summary(request: &ExportRequest, state: JobState, counts: [usize; 4], events: &[EventExport]) -> String {
+fn summary(state: JobState, missing: &[String], events: &[EventExport]) -> String {
     if state == JobState::Cancelled {
         return "cancelled".to_owned();
     }
-    if events.is_empty() {
-        let wanted = request.events.join("`, `");
-        return format!("no event matches `{wanted}`; `eventferry events list` shows them");
+    let words = [
+        (EventState::Published, "exported"),
+        (EventState::Unchanged, "unchanged since the last export"),
+        (EventState::Empty, "without anything to show"),
+        (EventState::Failed, "failed"),
+    ];
+    let mut parts = Vec::new();
+    for (state, word) in words {
+        let count = events.iter().filter(|event| event.state == state).count();
+        if count > 0 {
+            parts.push(format!("{count} {} {word}", if count == 1 { "event" } else { "events" }));
+        }
     }
-    let words = ["exported", "unchanged since the last export", "without sessions and speakers", "failed"];
-    let parts: Vec<String> = (counts.into_iter().zip(words))
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, word)| format!("{count} {} {word}", if count == 1 { "event" } else { "events" }))
-        .collect();
-    let first = events.iter().find_map(|event| event.error.as_deref());
-    match first {
+    if !missing.is_empty() {
+        parts.push(format!("no event matches `{}`; `eventferry events list` shows them", missing.join("`, `")));
+    }
+    match events.iter().find_map(|event| event.error.as_deref()) {
         Some(error) => format!("{}: {error}", parts.join(", ")),
         None => parts.join(", "),
     }
@@ -468,6 +508,18 @@ fn means(word: &str, head: &EventHead) -> bool {
         || same(head.identifier.as_deref())
         || same(head.name.as_deref())
         || same(Some(&read::slug(head)))
+}
+
+fn retain(folder: &EventFolder, run: &EventExport, keep: Keep, now: Timestamp) {
+    if let Err(error) = publish::retain(folder, &run.scope, keep, now) {
+        tracing::warn!(%error, "old exports cannot be removed now");
+    }
+}
+
+/// Whether schedules would lose all their sessions.
+fn empties_schedules(new: &EventExport, before: &EventExport) -> bool {
+    let has_schedules = new.formats.iter().any(|made| made.format.is_schedule());
+    has_schedules && new.counts.scheduled == 0 && before.counts.scheduled > 0
 }
 
 /// Why an event was not exported.
@@ -517,7 +569,7 @@ struct Observe {
 impl Observe {
     fn note(self, source: &DatabaseSource) -> Result<(), RenderError> {
         let runtime = Handle::current();
-        source.observe(|new, changed| {
+        let shown = source.observe(|new, changed| {
             if new.is_empty() && changed.is_empty() {
                 return Ok(());
             }
@@ -531,7 +583,7 @@ impl Observe {
         runtime
             .block_on(async {
                 let mut tx = self.database.begin().await?;
-                store::note_removed(&mut tx, self.event, self.now).await?;
+                store::note_removed(&mut tx, self.event, &shown, self.now).await?;
                 tx.commit().await
             })
             .map_err(ReadError::from)?;

@@ -1,8 +1,8 @@
 //! An export run from the folder it is built in to `latest`.
 //!
 //! `<exports>/<event>/<time>/` holds the files, `SHA256SUMS` and `export.json`. `latest` leads to the newest good run, and
-//! `latest-<schedule>` to that of each schedule. A run of something else, with fewer formats or with other rules about
-//! personal data, leaves `latest` where it is. A run is built in a folder beside them whose name begins with a dot, and gets
+//! `latest-<schedule>` to that of each schedule. A run by hand with fewer formats leaves `latest` where it is, and a private
+//! one never takes the place of a public one. A run is built in a folder beside them whose name begins with a dot, and gets
 //! its name when everything in it is on the disk.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::report::EventExport;
+use super::render::file_at;
+use super::report::{EventExport, ExportedFile};
 use crate::clock::Timestamp;
 use crate::fsx;
 use crate::model::JobId;
@@ -80,8 +81,20 @@ impl EventFolder {
 
     /// The run that an interrupted attempt of this job has published.
     pub(crate) fn published_by(&self, job: JobId, began: Timestamp) -> Option<EventExport> {
-        let found = read_manifest(&self.runs.join(run_name(began, 0)))?;
-        (found.job == job).then_some(found)
+        let runs = (0..).map(|again| self.runs.join(run_name(began, again))).take_while(|run| run.is_dir());
+        runs.filter_map(|run| read_manifest(&run)).find(|found| found.job == job)
+    }
+
+    /// The files of a run that still have the bytes they were published with, by path, with their SHA-256. People have the
+    /// outbox in their hands.
+    pub(crate) fn whole_files(&self, run: &EventExport) -> BTreeMap<String, String> {
+        let Some(name) = run_of(run) else { return BTreeMap::new() };
+        let folder = self.runs.join(name);
+        let files = run.formats.iter().flat_map(|format| &format.files);
+        let is_whole = |file: &&ExportedFile| {
+            file_at(&folder, &file.path).is_ok_and(|there| (there.bytes, &there.sha256) == (file.bytes, &file.sha256))
+        };
+        files.filter(is_whole).map(|file| (file.path.clone(), file.sha256.clone())).collect()
     }
 }
 
@@ -90,12 +103,22 @@ fn own_link(scope: &str) -> Option<String> {
     (scope != BY_HAND).then(|| format!("{LATEST}-{}", fsx::safe_component(scope, SCOPE_BYTES)))
 }
 
-/// Whether `latest` may lead to a run from now on: it must be the next one of the same, or hold all that it holds.
+/// Whether `latest` may lead to a run from now on. A public run takes the place of a private one, never the other way round;
+/// else it must be the next one of the same schedule, hold all that is there, or be a schedule's where that is not.
 fn may_be_latest(new: &EventExport, latest: Option<&EventExport>) -> bool {
     let Some(latest) = latest else { return true };
-    let holds = |export: &EventExport, format| export.formats.iter().any(|made| made.format == format);
-    let holds_all = latest.formats.iter().all(|made| holds(new, made.format));
-    (new.scope == latest.scope && new.scope != BY_HAND) || (holds_all && new.private == latest.private)
+    if new.private != latest.private {
+        return latest.private;
+    }
+    let holds = |format| new.formats.iter().any(|made| made.format == format);
+    let holds_all = latest.formats.iter().all(|made| holds(made.format));
+    let is_scheduled = new.scope != BY_HAND;
+    holds_all || (is_scheduled && (new.scope == latest.scope || latest.scope == BY_HAND))
+}
+
+/// The name of a run's folder.
+pub(crate) fn run_of(run: &EventExport) -> Option<&str> {
+    run.folder.as_deref()?.rsplit('/').next()
 }
 
 fn read_manifest(folder: &Path) -> Option<EventExport> {
@@ -109,13 +132,12 @@ fn run_name(began: Timestamp, again: u32) -> String {
     if again == 0 { name } else { format!("{name}-{}", again + 1) }
 }
 
-/// Whether every file of a run has the bytes of the run before, and there is none more or less.
-pub(crate) fn is_unchanged(new: &EventExport, before: &EventExport) -> bool {
-    let files = |export: &EventExport| -> BTreeMap<String, String> {
-        let all = export.formats.iter().flat_map(|format| &format.files);
-        all.map(|file| (file.path.clone(), file.sha256.clone())).collect()
-    };
-    files(new) == files(before) && new.private == before.private
+/// Whether every file of a run has the bytes of the run before (what is whole of it), and there is none more or less.
+pub(crate) fn is_unchanged(new: &EventExport, before: &EventExport, whole: &BTreeMap<String, String>) -> bool {
+    let all = new.formats.iter().flat_map(|format| &format.files);
+    let files: BTreeMap<String, String> = all.map(|file| (file.path.clone(), file.sha256.clone())).collect();
+    let count = before.formats.iter().map(|format| format.files.len()).sum::<usize>();
+    files == *whole && count == files.len() && new.private == before.private
 }
 
 /// Gives a run that is built its name, and lets `latest` lead to it where it may. Files with the bytes of the run before become links
@@ -146,20 +168,21 @@ pub(crate) fn publish(
         sums.push_str(&format!("{}  {}\n", file.sha256, file.path));
     }
     fsx::write_atomic(&folder.building.join(SUMS), sums.as_bytes())?;
+    let below = manifest.folder.take().unwrap_or_default();
     let mut again = 0;
     let name = loop {
         let name = run_name(began, again);
-        if !folder.runs.join(&name).try_exists()? {
-            break name;
+        manifest.folder = Some(format!("{below}/{name}"));
+        let mut text = serde_json::to_string_pretty(manifest)?;
+        text.push('\n');
+        fsx::write_atomic(&folder.building.join(MANIFEST), text.as_bytes())?;
+        fsx::sync_tree(&folder.building)?;
+        match fsx::rename_no_replace(&folder.building, &folder.runs.join(&name)) {
+            Ok(()) => break name,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => again += 1,
+            Err(error) => return Err(error),
         }
-        again += 1;
     };
-    manifest.folder = manifest.folder.as_ref().map(|runs| format!("{runs}/{name}"));
-    let mut text = serde_json::to_string_pretty(manifest)?;
-    text.push('\n');
-    fsx::write_atomic(&folder.building.join(MANIFEST), text.as_bytes())?;
-    fsx::sync_tree(&folder.building)?;
-    fsx::rename_no_replace(&folder.building, &folder.runs.join(&name))?;
     fsx::sync_folder(&folder.runs)?;
     point_links(folder, manifest, &name)
 }
@@ -178,11 +201,12 @@ pub(crate) fn point_links(folder: &EventFolder, manifest: &EventExport, run: &st
     Ok(())
 }
 
-/// Removes runs that are too many or too old, never one that a link leads to; says how many.
+/// Removes runs of this scope that are too many or too old, never one that a link leads to; says how many.
 ///
 /// # Errors
 /// Where the folder cannot be read.
-pub(crate) fn retain(folder: &EventFolder, keep: Keep, now: Timestamp) -> io::Result<u64> {
+pub(crate) fn retain(folder: &EventFolder, scope: &str, keep: Keep, now: Timestamp) -> io::Result<u64> {
+    fsx::sweep_temporaries(&folder.runs)?;
     let mut linked: Vec<PathBuf> = Vec::new();
     let mut runs: Vec<String> = Vec::new();
     for entry in fs::read_dir(&folder.runs)? {
@@ -192,7 +216,8 @@ pub(crate) fn retain(folder: &EventFolder, keep: Keep, now: Timestamp) -> io::Re
         if name.as_encoded_bytes().starts_with(BUILDING.as_bytes()) && is_abandoned(&entry.path(), now) {
             fs::remove_dir_all(entry.path())?;
         }
-        if let Some(name) = name.to_str().filter(|name| began_of(name).is_some()) {
+        let is_own = || read_manifest(&entry.path()).is_some_and(|run| run.scope == scope);
+        if let Some(name) = name.to_str().filter(|name| began_of(name).is_some() && is_own()) {
             runs.push(name.to_owned());
         }
     }

@@ -237,16 +237,17 @@ impl DatabaseSource {
     }
 
     /// What calendars are about to be shown of each session that takes place, where it differs from what they were shown
-    /// last: those they have not seen, then those that have changed.
+    /// last: those they have not seen, then those that have changed. Gives back the ids of all that are shown.
     ///
     /// # Errors
     /// Where the database is out of reach.
     pub(crate) fn observe(
         &self,
         mut note: impl FnMut(&[Observed], &[Observed]) -> Result<(), ReadError>,
-    ) -> Result<(), ReadError> {
+    ) -> Result<Vec<i64>, ReadError> {
         let selection = Selection { order: Order::Id, ..Selection::SCHEDULED };
-        for ids in self.ids(&self.list_of(&selection, InRoom::Any))?.chunks(PAGE) {
+        let shown = self.ids(&self.list_of(&selection, InRoom::Any))?;
+        for ids in shown.chunks(PAGE) {
             let (mut new, mut changed) = (Vec::new(), Vec::new());
             let rows = {
                 let mut tx = self.tx.borrow_mut();
@@ -271,7 +272,7 @@ impl DatabaseSource {
             }
             note(&new, &changed)?;
         }
-        Ok(())
+        Ok(shown)
     }
 }
 

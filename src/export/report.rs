@@ -67,6 +67,8 @@ pub struct EventExport {
     pub changes: Option<ChangesSince>,
     /// The state of the data: nothing was changed after it.
     pub data_changed_at: Option<DateTime<Utc>>,
+    /// When the data was looked at for changes; none where it was not.
+    pub data_read_at: Option<DateTime<Utc>>,
     /// When the run began.
     pub exported_at: DateTime<Utc>,
 }

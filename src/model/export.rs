@@ -65,6 +65,14 @@ impl Format {
         Self::WORDS.iter().find(|(_, format)| *format == self).map_or("", |(word, _)| word)
     }
 
+    /// Whether it shows only sessions that take place at a known time.
+    pub fn is_schedule(self) -> bool {
+        match self {
+            Self::ScheduleXml | Self::ScheduleJson | Self::ScheduleIcs | Self::ScheduleHtml => true,
+            Self::Archive | Self::SessionsCsv | Self::SpeakersCsv | Self::Workbook => false,
+        }
+    }
+
     /// Reads the word back.
     pub fn parse(word: &str) -> Option<Self> {
         Self::WORDS.iter().find(|(known, _)| *known == word).map(|(_, format)| *format)

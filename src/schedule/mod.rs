@@ -25,6 +25,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// How late an export still counts as on time.
 const ON_TIME: Duration = Duration::from_mins(10);
 
+/// How far ahead of the clock a schedule may have been looked at: clocks are set back by an hour, or a day.
+const AHEAD_AT_MOST: TimeDelta = TimeDelta::hours(25);
+
 /// What the schedules need.
 pub struct Schedules {
     /// The entries of the configuration.
@@ -93,7 +96,8 @@ impl Schedules {
             let row = rows.iter().find(|row| row.name == entry.name);
             let is_known = row.is_some_and(|row| row.expression == fingerprint(entry));
             let is_due = row.is_some_and(|row| first_due(entry, row).is_some_and(|due| due <= now));
-            if !is_known || is_due {
+            let is_ahead = row.is_some_and(|row| row.looked_until - now > AHEAD_AT_MOST);
+            if !is_known || is_due || is_ahead {
                 added += self.take_slots(entry, now).await?;
             }
         }
@@ -106,6 +110,13 @@ impl Schedules {
         let row = schedules::hold(&mut tx, &entry.name, &fingerprint, now).await?;
         if row.expression != fingerprint {
             tracing::info!(schedule = entry.name, "the schedule was changed; it counts from now on");
+            schedules::change(&mut tx, &entry.name, &fingerprint, now).await?;
+            tx.commit().await?;
+            return Ok(0);
+        }
+        if row.looked_until - now > AHEAD_AT_MOST {
+            // What has run by then has its slot, and does not run again.
+            tracing::warn!(schedule = entry.name, "the clock was ahead of now; the schedule counts from now on");
             schedules::change(&mut tx, &entry.name, &fingerprint, now).await?;
             tx.commit().await?;
             return Ok(0);

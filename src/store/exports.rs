@@ -92,10 +92,11 @@ const HEAD: Sql = Sql::same(
 const LINKS: Sql = Sql::per(
     "read the speakers of sessions to export",
     "SELECT json_group_array(json_array(l.session_id, p.source_id)) FROM session_speakers AS l \
-     CROSS JOIN speakers AS p ON p.id = l.speaker_id WHERE l.session_id > $1 AND l.session_id <= $2",
+     CROSS JOIN speakers AS p ON p.id = l.speaker_id WHERE l.session_id > $1 AND l.session_id <= $2 \
+     AND p.event_id = $3",
     "SELECT coalesce(json_agg(json_build_array(l.session_id, p.source_id) ORDER BY l.session_id), '[]')::text \
      FROM session_speakers AS l JOIN speakers AS p ON p.id = l.speaker_id \
-     WHERE l.session_id > $1 AND l.session_id <= $2",
+     WHERE l.session_id > $1 AND l.session_id <= $2 AND p.event_id = $3",
 );
 
 const UNRESOLVED: Sql = Sql::per(
@@ -301,7 +302,7 @@ pub async fn page(
         }
     }
     let links = if dataset == Dataset::Sessions {
-        Some(text(&tx.fetch_all(&LINKS, &[remaining.after.into(), upto.into()]).await?)?)
+        Some(text(&tx.fetch_all(&LINKS, &[remaining.after.into(), upto.into(), event_id.into()]).await?)?)
     } else {
         None
     };

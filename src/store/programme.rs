@@ -104,7 +104,7 @@ const LINKS: Sql = Sql::same(
 
 const SPONSORS: Sql = Sql::same(
     "read the sponsors of an event",
-    "SELECT name, url, type FROM sponsors WHERE event_id = $1 AND gone_at IS NULL ORDER BY level, name, id",
+    "SELECT name, url, type FROM sponsors WHERE event_id = $1 AND gone_at IS NULL ORDER BY level NULLS LAST, name NULLS LAST, id",
 );
 
 const CHANGED_AT: Sql = Sql::same(
@@ -720,15 +720,12 @@ const CHANGE_SESSION: Sql = Sql::same(
      WHERE event_id = $1 AND session_id = $2",
 );
 
-const REMOVE_SESSIONS: Sql = Sql::same(
+const REMOVE_SESSIONS: Sql = Sql::per(
     "note sessions that no longer take place",
-    concat!(
-        "UPDATE export_sessions SET removed_at = $2, sequence = sequence + 1, digest = '' WHERE event_id = $1 \
-         AND removed_at IS NULL AND NOT EXISTS (SELECT 1 FROM sessions AS s WHERE s.id = export_sessions.session_id \
-         AND s.gone_at IS NULL AND s.starts_at IS NOT NULL AND ",
-        accepted!("s"),
-        ")"
-    ),
+    "UPDATE export_sessions SET removed_at = $2, sequence = sequence + 1, digest = '' WHERE event_id = $1 \
+     AND removed_at IS NULL AND session_id NOT IN (SELECT value FROM json_each($3))",
+    "UPDATE export_sessions SET removed_at = $2, sequence = sequence + 1, digest = '' WHERE event_id = $1 \
+     AND removed_at IS NULL AND session_id NOT IN (SELECT json_array_elements_text($3::text::json)::bigint)",
 );
 
 const CHANGES: Sql = Sql::same(
@@ -786,12 +783,13 @@ pub async fn note_sessions(
     Ok(())
 }
 
-/// Notes which sessions that calendars have seen no longer take place.
+/// Notes that of the sessions that calendars have seen only those that are `shown` now still take place.
 ///
 /// # Errors
 /// Where the database is out of reach.
-pub async fn note_removed(tx: &mut Tx, event: i64, now: Timestamp) -> Result<(), DbError> {
-    tx.execute(&REMOVE_SESSIONS, &[event.into(), now.into()]).await.map(drop)
+pub async fn note_removed(tx: &mut Tx, event: i64, shown: &[i64], now: Timestamp) -> Result<(), DbError> {
+    let shown = serde_json::to_string(shown).unwrap_or_default();
+    tx.execute(&REMOVE_SESSIONS, &[event.into(), now.into(), shown.into()]).await.map(drop)
 }
 
 /// What has changed since an instant.

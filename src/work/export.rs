@@ -44,6 +44,7 @@ impl Worker {
                 let export = Export { lease, account: job.job.account.clone(), request, started };
                 match export::run(&self.exports, &export, &stop, self.on_export_progress(lease)).await {
                     RunEnd::Outcome(report) => *report,
+                    RunEnd::BlockedOn(on) => return Outcome::Blocked { on },
                     RunEnd::Interrupted => return Outcome::Interrupted,
                     RunEnd::LeaseLost => return Outcome::LeaseLost,
                     RunEnd::Outage(reason) => return Outcome::Snooze { reason },
@@ -136,7 +137,9 @@ impl Worker {
         jobs::finish(&mut tx, lease, &ending).await?;
         for event in good {
             let folder = event.folder.as_deref().unwrap_or_default();
-            programme::remember_run(&mut tx, event.event.id, &report.scope, report.job, report.started, folder).await?;
+            if let Some(read_at) = event.data_read_at {
+                programme::remember_run(&mut tx, event.event.id, &report.scope, report.job, read_at, folder).await?;
+            }
         }
         let failures = self.note_schedule(&mut tx, report).await?;
         let told = self.tell_export(report, failures);

@@ -123,8 +123,8 @@ pub async fn insert(database: &Database, job: &NewJob) -> Result<Insertion, DbEr
         None => None,
     };
     let (state, waits_for, waits_since) = match &ahead {
-        Some(Ahead { job: blocker, archive_name }) => {
-            (JobState::Blocked, Some(behind(*blocker, archive_name)), Some(job.created_at))
+        Some(Ahead { job: blocker, archive_name, kind }) => {
+            (JobState::Blocked, Some(behind(*blocker, archive_name, kind)), Some(job.created_at))
         }
         None => (JobState::Queued, None, None),
     };

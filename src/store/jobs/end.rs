@@ -71,7 +71,7 @@ const FREE_OLDEST: Sql = Sql::same(
     "free the next job of a source",
     "UPDATE jobs SET state = 'queued', blocked_on = NULL, waits_for = NULL, waits_since = NULL \
      WHERE state = 'blocked' AND id = (SELECT min(id) FROM jobs WHERE state = 'blocked' AND blocked_on = $1) \
-     RETURNING id, archive_name",
+     RETURNING id, archive_name, kind",
 );
 
 const WAIT_FOR_FREED: Sql = Sql::same(
@@ -128,8 +128,8 @@ pub async fn finish(tx: &mut Tx, lease: &Lease, ending: &Ending) -> Result<Optio
     let Some(row) = tx.fetch_optional(&FREE_OLDEST, &[Arg::from(lease.job)]).await? else { return Ok(None) };
     let freed = job_id(&row, 0)?;
     let archive_name: String = row.get(1)?;
-    tx.execute(&WAIT_FOR_FREED, &[Arg::from(lease.job), Arg::from(freed), Arg::from(behind(freed, &archive_name))])
-        .await?;
+    let waits_for = behind(freed, &archive_name, &row.get::<String>(2)?);
+    tx.execute(&WAIT_FOR_FREED, &[Arg::from(lease.job), Arg::from(freed), Arg::from(waits_for)]).await?;
     Ok(Some(freed))
 }
 

@@ -150,9 +150,14 @@ async fn update_leased_alone(
     Ok(tx.commit().await?)
 }
 
-/// What a job waits for that another import of the same source holds up.
-fn behind(blocker: JobId, archive_name: &str) -> String {
-    format!("job {blocker} (`{archive_name}`), an import into the same event")
+/// What a job waits for that another one holds up.
+fn behind(blocker: JobId, name: &str, kind: &str) -> String {
+    let what = if kind == JobKind::Export.as_str() {
+        "an export of the same account"
+    } else {
+        "an import into the same event"
+    };
+    format!("job {blocker} (`{name}`), {what}")
 }
 
 fn job_id(row: &Row, column: usize) -> Result<JobId, DbError> {

@@ -1,4 +1,4 @@
-//! Imports of one account with the same source key run one after the other, in order of arrival.
+//! Imports of one account with the same source key run one after the other, in order of arrival; so do its exports.
 
 use super::{Lease, LeaseError, behind, job_id, update_leased};
 use crate::clock::Timestamp;
@@ -19,6 +19,7 @@ pub enum SourceTurn {
 pub(super) struct Ahead {
     pub(super) job: JobId,
     pub(super) archive_name: String,
+    pub(super) kind: String,
 }
 
 /// Two daemons that ask for the same source are served one after the other. SQLite has one writer anyway.
@@ -48,8 +49,8 @@ const GRANT: Sql = Sql::same("grant a source", concat!("UPDATE jobs SET source_t
 /// Locks it, so that it does not end before the one that waits for it has said so.
 const BLOCKER: Sql = Sql::per(
     "read the job that another one waits for",
-    concat!("SELECT archive_name FROM jobs WHERE id = $1 AND ", unfinished!()),
-    concat!("SELECT archive_name FROM jobs WHERE id = $1 AND ", unfinished!(), " FOR UPDATE"),
+    concat!("SELECT archive_name, kind FROM jobs WHERE id = $1 AND ", unfinished!()),
+    concat!("SELECT archive_name, kind FROM jobs WHERE id = $1 AND ", unfinished!(), " FOR UPDATE"),
 );
 
 /// A job that is to be cancelled waits for nobody: the next claim ends it.
@@ -105,7 +106,8 @@ pub async fn block_on(database: &Database, lease: &Lease, blocker: JobId, now: T
     match tx.fetch_optional(&BLOCKER, &[Arg::from(blocker)]).await? {
         Some(row) => {
             let archive_name: String = row.get(0)?;
-            let args = [Arg::from(blocker), Arg::from(behind(blocker, &archive_name)), Arg::from(now)];
+            let waits_for = behind(blocker, &archive_name, &row.get::<String>(1)?);
+            let args = [Arg::from(blocker), Arg::from(waits_for), Arg::from(now)];
             update_leased(&mut tx, &BLOCK, lease, args).await?;
         }
         None => update_leased(&mut tx, &super::lease::RELEASE, lease, [Arg::from(now)]).await?,
@@ -127,7 +129,7 @@ pub(super) async fn ahead_of(
         let Some(first) = first_of(&rows, job)? else { return Ok(None) };
         // It may have ended since it was read; then the next one is looked for.
         if let Some(row) = tx.fetch_optional(&BLOCKER, &[Arg::from(first)]).await? {
-            return Ok(Some(Ahead { job: first, archive_name: row.get(0)? }));
+            return Ok(Some(Ahead { job: first, archive_name: row.get(0)?, kind: row.get(1)? }));
         }
     }
 }

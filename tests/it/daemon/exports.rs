@@ -244,6 +244,89 @@ with_each_database! {
         daemon.finish().await;
     }
 
+    async fn a_schedule_that_loses_all_its_sessions_leaves_the_last_good_one(setup: Setup) {
+        let daemon = begun(setup, NIGHTLY).await;
+        after(&daemon, 2, 1).await;
+        let good = exports(&daemon).join("latest").canonicalize().unwrap();
+        let pending = [session(1, "Rowing", "10:00", "11:00"), session(2, "Sailing", "11:00", "12:00")]
+            .map(|mut session| { session["state"] = json!("pending"); session });
+        daemon.import("berlin", "river.zip", river(&pending)).await;
+        after(&daemon, 24, 2).await;
+        let job = runs(&daemon).await.remove(1);
+        assert_eq!((job.state, report(&daemon, &job).await.events[0].state), (JobState::Failed, EventState::Empty));
+        assert_eq!(exports(&daemon).join("latest").canonicalize().unwrap(), good);
+        daemon.finish().await;
+    }
+
+    async fn a_file_that_somebody_has_altered_is_made_good(setup: Setup) {
+        let daemon = begun(setup, NIGHTLY).await;
+        after(&daemon, 2, 1).await;
+        let first = exports(&daemon).join("latest").canonicalize().unwrap();
+        let table = fs::read(first.join("sessions.csv")).unwrap();
+        fs::write(first.join("sessions.csv"), "saved by a spreadsheet").unwrap();
+        after(&daemon, 24, 2).await;
+        let latest = exports(&daemon).join("latest").canonicalize().unwrap();
+        assert_ne!(latest, first);
+        assert_eq!(fs::read(latest.join("sessions.csv")).unwrap(), table);
+        let files = report(&daemon, &runs(&daemon).await.remove(1)).await.events.remove(0).formats;
+        let unchanged: Vec<bool> = files.iter().flat_map(|format| &format.files).map(|file| file.unchanged).collect();
+        assert_eq!(unchanged, [true, true, false], "{files:#?}");
+        fs::write(first.join("sessions.csv"), &table).unwrap();
+        daemon.finish().await;
+    }
+
+    async fn latest_is_taken_by_what_holds_as_much_and_never_by_what_is_private(setup: Setup) {
+        let entry = |name: &str, hour: u64, formats: &str, private: bool| {
+            format!(r#"{{name = "{name}", account = "berlin", cron = "0 {hour} * * *", formats = [{formats}], private = {private}}}"#)
+        };
+        let entries = [
+            entry("tables", 5, r#""sessions.csv", "speakers.csv""#, false),
+            entry("less", 7, r#""sessions.csv""#, false),
+            entry("team", 9, r#""sessions.csv", "speakers.csv", "schedule.json""#, true),
+            entry("more", 11, r#""sessions.csv", "speakers.csv", "schedule.json""#, false),
+        ];
+        let daemon = begun(setup, &entries.join(", ")).await;
+        let latest = |name: &str| exports(&daemon).join(name).canonicalize().unwrap();
+        let mut leads = Vec::new();
+        for slots in 1..=4 {
+            after(&daemon, 2, slots).await;
+            leads.push(["tables", "less", "team", "more"].into_iter().position(|name| {
+                let own = exports(&daemon).join(format!("latest-{name}"));
+                own.exists() && own.canonicalize().unwrap() == latest("latest")
+            }));
+        }
+        assert_eq!(leads, [Some(0), Some(0), Some(0), Some(3)]);
+        daemon.finish().await;
+    }
+
+    async fn what_means_no_event_is_said(setup: Setup) {
+        let entry = NIGHTLY.replace("cron", r#"events = ["River Days", "no such event"], cron"#);
+        let daemon = begun(setup, &entry).await;
+        after(&daemon, 2, 1).await;
+        let job = runs(&daemon).await.remove(0);
+        assert_eq!(job.state, JobState::Partial);
+        let summary = "1 event exported, no event matches `no such event`; `eventferry events list` shows them";
+        assert_eq!(job.summary.as_deref(), Some(summary));
+        daemon.finish().await;
+    }
+
+    async fn a_clock_that_was_far_ahead_silences_no_schedule(setup: Setup) {
+        let daemon = begun(setup, NIGHTLY).await;
+        daemon.clock.shift_wall(TimeDelta::days(60));
+        after(&daemon, 1, 1).await;
+        daemon.clock.shift_wall(TimeDelta::days(-60));
+        // The first look puts the schedule right, the night after is exported.
+        daemon.clock.advance(Duration::from_mins(1));
+        let mut rows: Vec<String> = Vec::new();
+        while rows.first().is_none_or(|until| until.starts_with("2027")) {
+            daemon.look().await;
+            rows = daemon.column("SELECT CAST(looked_until AS TEXT) FROM schedules").await;
+        }
+        after(&daemon, 24, 2).await;
+        assert_eq!(daemon.count("schedule_slots").await, 2);
+        daemon.finish().await;
+    }
+
     async fn a_schedule_that_keeps_failing_says_so_once_a_day(setup: Setup) {
         let hourly = r#"{name = "hourly", account = "berlin", cron = "0 * * * *", events = ["no such event"]}"#;
         let daemon = with_exports(setup, hourly).start().await;
