@@ -14,8 +14,6 @@ use crate::clock::Clock;
 use crate::config::{DatabaseAddress, Encryption, MailTransport, NamePattern, Settings};
 use crate::db::{Database, DatabaseOptions, DbError};
 use crate::export;
-use crate::export::page::PageTemplate;
-use crate::export::program::RenderError;
 use crate::fsx;
 use crate::import::{self, Services};
 use crate::inbox::{
@@ -60,9 +58,6 @@ pub enum AppError {
     /// A template of the admin cannot be used.
     #[error(transparent)]
     Template(#[from] TemplateFault),
-    /// The admin's template of the page cannot be used.
-    #[error("the template of the schedule page cannot be used: {0}")]
-    Page(RenderError),
     /// Another daemon works here.
     #[error(transparent)]
     Locked(#[from] InstanceLockError),
@@ -104,7 +99,6 @@ impl App {
                 .map_err(|source| AppError::Folder { path: path.display().to_string(), source })?;
         }
         let templates = Templates::load(Some(folders.templates.as_path()).filter(|path| path.exists()))?;
-        let page = Arc::new(PageTemplate::load(&folders.templates).map_err(AppError::Page)?);
         let database = Database::open(&DatabaseOptions {
             url: settings.database.address.url().expose_secret().to_owned(),
             connections: settings.database.connections,
@@ -119,7 +113,7 @@ impl App {
             media: services.media.clone(),
             limits: services.limits.clone(),
             outbox: settings.folders().outbox.clone(),
-            page,
+            templates: folders.templates.clone(),
         };
         Ok(Self { settings: Arc::new(settings), services, exports, templates: Arc::new(templates) })
     }

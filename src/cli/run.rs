@@ -69,11 +69,9 @@ impl From<AppError> for Failure {
     fn from(error: AppError) -> Self {
         match error {
             AppError::Database(error) => Self::Database(error),
-            AppError::Folder { .. }
-            | AppError::Template(_)
-            | AppError::Page(_)
-            | AppError::Locked(_)
-            | AppError::Sender(_) => Self::could_not_run(error.to_string()),
+            AppError::Folder { .. } | AppError::Template(_) | AppError::Locked(_) | AppError::Sender(_) => {
+                Self::could_not_run(error.to_string())
+            }
         }
     }
 }

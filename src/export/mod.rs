@@ -35,7 +35,6 @@ use crate::store::programme::{self as store, EventHead};
 pub use publish::{MANIFEST, SUMS};
 
 use archive::ArchiveOptions;
-use page::PageTemplate;
 use program::{Notes, Privacy, ReadError, RenderError, Source};
 use publish::EventFolder;
 use read::DatabaseSource;
@@ -72,8 +71,8 @@ pub struct Services {
     pub limits: Limits,
     /// Where results lie.
     pub outbox: PathBuf,
-    /// The page's template.
-    pub page: Arc<PageTemplate>,
+    /// Where the admin's template of the page lies, if there is one. It is read anew for each run.
+    pub templates: PathBuf,
 }
 
 /// One export job.
@@ -309,10 +308,10 @@ impl Run<'_> {
         let total = formats.len() as u64;
         for (done, format) in formats.iter().copied().enumerate().filter(|(_, format)| *format != Format::Archive) {
             self.progress(&format!("exporting {}", format.as_str()), done as u64, total).await?;
-            let (template, building) = (Arc::clone(&self.services.page), folder.building.clone());
+            let (templates, building) = (self.services.templates.clone(), folder.building.clone());
             let (back, exported) = self
                 .in_thread(source, None, move |source, exported| {
-                    *exported = Some(render::render(format, source, &template, &building)?);
+                    *exported = Some(render::render(format, source, &templates, &building)?);
                     Ok(())
                 })
                 .await?;

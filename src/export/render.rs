@@ -29,7 +29,7 @@ const NAME_BYTES: usize = 60;
 pub(crate) fn render(
     format: Format,
     source: &dyn Source,
-    template: &PageTemplate,
+    templates: &Path,
     folder: &Path,
 ) -> Result<FormatExport, RenderError> {
     let mut made = FormatExport {
@@ -57,7 +57,8 @@ pub(crate) fn render(
         }
         Format::ScheduleIcs => calendars(&mut made, source, folder)?,
         Format::ScheduleHtml => {
-            let rendered = write(&mut made, folder, name, |out| page::render(source, template, out))?;
+            let template = PageTemplate::load(templates)?;
+            let rendered = write(&mut made, folder, name, |out| page::render(source, &template, out))?;
             let found = page::check(&mut read(folder, name)?)?;
             agree(name, rendered.sessions, found)?;
             made.checked = format!("read back: whole, {found} sessions, loads nothing from elsewhere");

@@ -299,6 +299,30 @@ with_each_database! {
         daemon.finish().await;
     }
 
+    async fn a_template_with_an_error_fails_one_run_and_the_next_one_works(setup: Setup) {
+        let daemon = begun(setup, &NIGHTLY.replace("schedule.ics", "schedule.html")).await;
+        after(&daemon, 2, 1).await;
+        let good = exports(&daemon).join("latest").canonicalize().unwrap();
+        let templates = daemon.root().join("templates");
+        fs::create_dir_all(&templates).unwrap();
+        let own = |title: &str| format!("{{% extends \"builtin/schedule.html\" %}}\n{{% block title %}}{title}{{% endblock %}}\n");
+        fs::write(templates.join("schedule.html"), own("{{ no_such_thing() }}")).unwrap();
+        after(&daemon, 24, 2).await;
+        let failed = runs(&daemon).await.remove(1);
+        assert_eq!(failed.state, JobState::Failed);
+        let summary = failed.summary.unwrap();
+        assert!(summary.contains("schedule.html") && summary.contains('2'), "file and line: {summary}");
+        assert_eq!(exports(&daemon).join("latest").canonicalize().unwrap(), good);
+
+        fs::write(templates.join("schedule.html"), own("Our days")).unwrap();
+        after(&daemon, 24, 3).await;
+        let job = runs(&daemon).await.remove(2);
+        assert_eq!(job.state, JobState::Succeeded, "{:?}", job.summary);
+        let page = fs::read_to_string(exports(&daemon).join("latest/schedule.html")).unwrap();
+        assert!(page.contains("Our days"), "{page}");
+        daemon.finish().await;
+    }
+
     async fn what_means_no_event_is_said(setup: Setup) {
         let entry = NIGHTLY.replace("cron", r#"events = ["River Days", "no such event"], cron"#);
         let daemon = begun(setup, &entry).await;
