@@ -201,7 +201,7 @@ impl Run<'_> {
         let folder = EventFolder::of(&services.outbox.join(&export.account).join("exports"), &name, export.lease.job);
         let began = export.started;
         if let Some(published) = folder.published_by(export.lease.job, began) {
-            let run = published.folder.as_deref().and_then(|folder| folder.rsplit('/').next()).unwrap_or_default();
+            let run = publish::run_of(&published).unwrap_or_default();
             if publish::point_links(&folder, &published, run).is_ok() {
                 return Ok(published);
             }
@@ -269,8 +269,7 @@ impl Run<'_> {
             scheduled: counts.scheduled,
             speakers: counts.speakers,
         };
-        let privacy = if request.private { Privacy::Private } else { Privacy::Public };
-        let source = DatabaseSource::open(snapshot, head, salt, privacy, &mut made.notes).await?;
+        let source = DatabaseSource::open(snapshot, head, salt, self.privacy(), &mut made.notes).await?;
         made.data_changed_at = Some(source.programme().changed_at);
         made.event.zone = source.programme().zone.name().to_owned();
         if counts.sessions == 0 && counts.speakers == 0 {
@@ -327,9 +326,7 @@ impl Run<'_> {
     }
 
     async fn archive(&self, snapshot: &mut Tx, event: i64, folder: &EventFolder) -> Result<FormatExport, Trouble> {
-        let request = &self.export.request;
-        let privacy = if request.private { Privacy::Private } else { Privacy::Public };
-        let options = ArchiveOptions { privacy, media: request.media };
+        let options = ArchiveOptions { privacy: self.privacy(), media: self.export.request.media };
         let path = folder.building.join(ARCHIVE);
         let rendered =
             archive::render(snapshot, event, &options, &self.services.media, File::create_new(&path)?).await?;
@@ -348,6 +345,10 @@ impl Run<'_> {
             checked: format!("read back as an import would: {records} records"),
             notes: rendered.notes,
         })
+    }
+
+    fn privacy(&self) -> Privacy {
+        if self.export.request.private { Privacy::Private } else { Privacy::Public }
     }
 
     /// Runs what blocks in a thread that may, and gives back what it was given.

@@ -294,6 +294,9 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// Every one that is not gone, by its begin.
+    pub const ALL: Self = Self { which: Which::All, ..Self::SCHEDULED };
+
     /// All that take place at a known time, by their begin.
     pub const SCHEDULED: Self =
         Self { which: Which::Scheduled, starts_in: None, room: None, track: None, order: Order::Start };

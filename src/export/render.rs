@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::calendar::{ics, json, xml};
 use super::page::{self, PageTemplate};
-use super::program::{NoteCode, Notes, Order, RenderError, Rendered, Selection, Session, Source, Which};
+use super::program::{NoteCode, Notes, RenderError, Rendered, Selection, Session, Source};
 use super::publish::Hashing;
 use super::report::{ExportedFile, FormatExport};
 use super::tables::{csv, xlsx};
@@ -192,8 +192,7 @@ pub(crate) fn survey(source: &dyn Source, notes: &mut Notes) -> Result<(), Rende
         notes.add(NoteCode::EventWithoutStart, None, &event.name, "the first session's begin counts");
     }
     let mut busy: HashMap<usize, (DateTime<Utc>, String)> = HashMap::new();
-    let all = Selection { which: Which::All, order: Order::Start, ..Selection::SCHEDULED };
-    for session in source.sessions(&all) {
+    for session in source.sessions(&Selection::ALL) {
         survey_session(source, &session?, &mut busy, notes);
     }
     Ok(())

@@ -5,6 +5,8 @@
 
 use std::io::{self, Read};
 
+use super::BYTE_ORDER_MARK;
+
 /// What the file holds at its top.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Top {
@@ -86,8 +88,6 @@ const READ: usize = 256 * 1024;
 
 /// Bytes of the text around a place that are shown.
 const QUOTE: usize = 40;
-
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// Reads elements one after the other.
 #[derive(Debug)]

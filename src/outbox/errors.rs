@@ -5,12 +5,11 @@ use std::io::{self, Write};
 
 use csv::{Terminator, WriterBuilder};
 
+use crate::format::BYTE_ORDER_MARK;
+use crate::format::spreadsheet::looks_like_a_formula;
 use crate::model::Problem;
 
 const COLUMNS: [&str; 9] = ["severity", "code", "file", "position", "source_id", "field", "value", "message", "hint"];
-
-/// Excel takes a file without it for the machine's old code page and garbles every name that is not English.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Writes the problems in the given order as CSV: UTF-8 with a byte order mark, commas, CRLF, a row of column names.
 ///
@@ -51,14 +50,6 @@ fn cell(text: Option<&str>) -> Cow<'_, str> {
 
 fn is_invisible(character: char) -> bool {
     character.is_control() && !matches!(character, '\t' | '\r' | '\n')
-}
-
-/// Blanks in front do not help: some programs drop them and compute the rest. East Asian ones compute the wide signs too.
-fn looks_like_a_formula(text: &str) -> bool {
-    text.starts_with(['\t', '\r', '\n'])
-        || text
-            .trim_start_matches(|character: char| character.is_whitespace() || character == '\u{feff}')
-            .starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠'])
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::model::export::{BY_HAND, ExportRequest};
 use crate::queue::Outcome;
 use crate::signal::FailPoint;
 use crate::store::jobs::{self, ClaimedJob, Ending, Frozen, Lease, MustEnd};
-use crate::store::{mails, notifications, programme, schedules};
+use crate::store::{programme, schedules};
 
 impl Worker {
     pub(super) async fn run_export(&self, lease: Lease, job: ClaimedJob, stop: CancellationToken) -> Outcome {
@@ -32,14 +32,15 @@ impl Worker {
         tracing::info!(job.id = %lease.job, account = job.job.account, "an export begins");
         let started = job.job.started_at.unwrap_or(job.job.created_at);
         let request = job.request.as_deref().map(serde_json::from_str::<ExportRequest>);
-        let refused = match (&job.must_end, &request) {
-            (Some(reason), _) => Some(reason_of(reason)),
-            (None, None) => Some("what it was to export is not known".to_owned()),
-            (None, Some(Err(error))) => Some(format!("what it was to export cannot be read: {error}")),
-            (None, Some(Ok(_))) if job.job.cancel_requested => Some(String::new()),
+        let failed = |reason| Some((JobState::Failed, reason));
+        let ended = match (&job.must_end, &request) {
+            _ if job.job.cancel_requested => Some((JobState::Cancelled, "cancelled".to_owned())),
+            (Some(reason), _) => failed(reason_of(reason)),
+            (None, None) => failed("what it was to export is not known".to_owned()),
+            (None, Some(Err(error))) => failed(format!("what it was to export cannot be read: {error}")),
             (None, Some(Ok(_))) => None,
         };
-        let report = match (refused, request) {
+        let report = match (ended, request) {
             (None, Some(Ok(request))) => {
                 let export = Export { lease, account: job.job.account.clone(), request, started };
                 match export::run(&self.exports, &export, &stop, self.on_export_progress(lease)).await {
@@ -50,10 +51,8 @@ impl Worker {
                     RunEnd::Outage(reason) => return Outcome::Snooze { reason },
                 }
             }
-            (reason, request) => {
-                let state = if job.job.cancel_requested { JobState::Cancelled } else { JobState::Failed };
-                let summary =
-                    if state == JobState::Cancelled { "cancelled".to_owned() } else { reason.unwrap_or_default() };
+            (ended, request) => {
+                let (state, summary) = ended.unwrap_or((JobState::Failed, String::new()));
                 let request = request.and_then(Result::ok);
                 ExportReport {
                     version: EXPORT_VERSION,
@@ -143,12 +142,7 @@ impl Worker {
         }
         let failures = self.note_schedule(&mut tx, report).await?;
         let told = self.tell_export(report, failures);
-        for mail in &told.mails {
-            mails::queue(&mut tx, mail).await?;
-        }
-        for notification in &told.notifications {
-            notifications::keep(&mut tx, notification).await?;
-        }
+        told.keep(&mut tx).await?;
         tx.commit().await?;
         self.mail_wake.notify_one();
         self.services.signals.reach(FailPoint::FinalBeforeMove)?;

@@ -11,7 +11,7 @@ use crate::outbox;
 use crate::queue::Outcome;
 use crate::signal::{FailPoint, Injected, Injection};
 use crate::store::jobs::{self, Ending, Frozen, LeaseError};
-use crate::store::{events, mails, notifications, problems};
+use crate::store::{events, problems};
 
 /// What became of the wish to freeze an outcome.
 pub(super) enum Freeze {
@@ -91,12 +91,7 @@ impl Worker {
         };
         jobs::finish(&mut tx, &import.lease, &ending).await?;
         events::settle_bytes(&mut tx, report, now).await?;
-        for mail in &told.mails {
-            mails::queue(&mut tx, mail).await?;
-        }
-        for notification in &told.notifications {
-            notifications::keep(&mut tx, notification).await?;
-        }
+        told.keep(&mut tx).await?;
         tx.commit().await?;
         self.mail_wake.notify_one();
         self.services.signals.reach(FailPoint::FinalBeforeMove)?;

@@ -2,7 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::config::{MailSection, Settings};
-use crate::db::DbError;
+use crate::db::{DbError, Tx};
 use crate::import::{Import, Services};
 use crate::mail::{
     self, ATTACHMENT_BYTES, Addressed, AdminMail, ErrorsCsv, IncompleteUpload, JobMailContext, MailKind, Rendered,
@@ -20,6 +20,22 @@ use super::Worker;
 pub(super) struct Told {
     pub(super) mails: Vec<NewMail>,
     pub(super) notifications: Vec<NewNotification>,
+}
+
+impl Told {
+    /// Writes the rows.
+    ///
+    /// # Errors
+    /// Where the database is out of reach.
+    pub(super) async fn keep(&self, tx: &mut Tx) -> Result<(), DbError> {
+        for mail in &self.mails {
+            mails::queue(tx, mail).await?;
+        }
+        for notification in &self.notifications {
+            notifications::keep(tx, notification).await?;
+        }
+        Ok(())
+    }
 }
 
 /// What the end of a job is told with.

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
-use crate::export::program::{NoteCode, Notes, Order, Programme, ReadError, Selection, Session, Source, Span, Which};
+use crate::export::program::{NoteCode, Notes, Programme, ReadError, Selection, Session, Source, Span};
 
 /// What a pass over the sessions found.
 #[derive(Debug, Default)]
@@ -41,8 +41,7 @@ impl Survey {
             Self { rooms: vec![0; programme.rooms.len()], tracks: vec![0; programme.tracks.len()], ..Self::default() };
         // Until when each room is taken, so far.
         let mut taken: Vec<Option<DateTime<Utc>>> = vec![None; programme.rooms.len()];
-        let everything = Selection { which: Which::All, ..Selection::SCHEDULED };
-        for session in source.sessions(&Selection { order: Order::Start, ..everything }) {
+        for session in source.sessions(&Selection::ALL) {
             let session = session?;
             if !session.is_accepted() {
                 let state = session.state.as_deref().unwrap_or_default();

@@ -1,18 +1,14 @@
 //! `sessions.csv` and `speakers.csv`: UTF-8 with a byte order mark, commas, CRLF, a row of names first.
-//!
-//! Excel takes a file without the mark for the machine's old code page and garbles every name that is not English.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 
 use ::csv::{Reader, ReaderBuilder, StringRecord, Terminator, WriterBuilder};
 
 use super::columns::{SESSIONS, SPEAKERS};
-use super::{Cell, Place, Table, clean, looks_like_a_formula, with_offset};
-use crate::export::program::{
-    NoteCode, Notes, Order, Programme, RenderError, Rendered, Selection, Source, Stream, Which,
-};
-
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+use super::{Cell, Place, Table, clean, with_offset};
+use crate::export::program::{NoteCode, Notes, Programme, RenderError, Rendered, Selection, Source, Stream};
+use crate::format::BYTE_ORDER_MARK;
+use crate::format::spreadsheet::looks_like_a_formula;
 
 /// Writes every session that is not gone, by its begin. Instants carry the offset of the event's zone; a text that a
 /// spreadsheet would compute gets a `'` in front, which is noted.
@@ -20,8 +16,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// # Errors
 /// Those of the source and of `out`.
 pub fn render_sessions(source: &dyn Source, out: &mut dyn Write) -> Result<Rendered, RenderError> {
-    let selection = Selection { which: Which::All, starts_in: None, room: None, track: None, order: Order::Start };
-    let (sessions, notes) = render(source.programme(), &SESSIONS, source.sessions(&selection), out)?;
+    let (sessions, notes) = render(source.programme(), &SESSIONS, source.sessions(&Selection::ALL), out)?;
     Ok(Rendered { sessions, speakers: 0, notes })
 }
 

@@ -127,15 +127,6 @@ fn is_carried_by_none(character: char) -> bool {
     }
 }
 
-/// Whether a spreadsheet would compute the text. Blanks in front do not help: some programs drop them and compute the rest.
-/// East Asian ones compute the wide signs too.
-fn looks_like_a_formula(text: &str) -> bool {
-    text.starts_with(['\t', '\r', '\n'])
-        || text
-            .trim_start_matches(|character: char| character.is_whitespace() || character == '\u{feff}')
-            .starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠'])
-}
-
 /// What the zone's clock shows; none where its calendar ends.
 fn local(zone: Tz, instant: DateTime<Utc>) -> Option<NaiveDateTime> {
     let utc = instant.naive_utc();

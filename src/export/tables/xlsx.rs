@@ -17,10 +17,9 @@ use rust_xlsxwriter::{
 };
 
 use super::columns::{SESSIONS, SPEAKERS};
-use super::{Cell, Column, Place, Table, clean, local, looks_like_a_formula, with_offset};
-use crate::export::program::{
-    NoteCode, Order, Privacy, Programme, RenderError, Rendered, Selection, Source, Stream, Which,
-};
+use super::{Cell, Column, Place, Table, clean, local, with_offset};
+use crate::export::program::{NoteCode, Privacy, Programme, RenderError, Rendered, Selection, Source, Stream};
+use crate::format::spreadsheet::looks_like_a_formula;
 
 /// The sheets in their order.
 const SHEETS: [&str; 6] = ["Sessions", "Speakers", "Rooms", "Tracks", "Sponsors", "About"];
@@ -134,8 +133,7 @@ impl<'a> Book<'a> {
     fn sessions(&mut self, sheet: &mut Worksheet, source: &dyn Source) -> Result<Counts, RenderError> {
         let mut counts =
             Counts { rooms: vec![0; self.programme.rooms.len()], tracks: vec![0; self.programme.tracks.len()] };
-        let selection = Selection { which: Which::All, starts_in: None, room: None, track: None, order: Order::Start };
-        let sessions = source.sessions(&selection).inspect(|session| {
+        let sessions = source.sessions(&Selection::ALL).inspect(|session| {
             let Ok(session) = session else { return };
             for (counts, index) in [(&mut counts.rooms, session.room), (&mut counts.tracks, session.track)] {
                 if let Some(count) = index.and_then(|index| counts.get_mut(index)) {
