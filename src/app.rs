@@ -1,6 +1,12 @@
 //! What is wired to what: settings become services, services become a daemon.
 
+mod chores;
+mod news;
+mod readiness;
+mod space;
+
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,22 +17,28 @@ use tokio_util::task::TaskTracker;
 
 use crate::archive::Limits;
 use crate::clock::Clock;
-use crate::config::{DatabaseAddress, Encryption, MailTransport, NamePattern, Settings};
+use crate::config::{DatabaseAddress, Encryption, HandlerEntry, MailTransport, NamePattern, Settings};
 use crate::db::{Database, DatabaseOptions, DbError};
 use crate::export;
 use crate::fsx;
+use crate::handler::{Dispatcher, Dispatching};
 use crate::import::{self, Services};
 use crate::inbox::{
-    self, Claimed, Folders, Health, Hooks, Ignored, InboxDeps, InboxNews, InboxOptions, InboxView, Patience, Verdict,
+    self, Claimed, Folders, Health, Hooks, Ignored, InboxDeps, InboxOptions, InboxView, Patience, Verdict,
 };
-use crate::mail::{self, IncompleteUpload, Mailer, MailerSettings, Smtp, TemplateFault, Templates, Transport};
+use crate::mail::{self, Mailer, MailerSettings, Smtp, TemplateFault, Templates, Transport};
+use crate::model::handler::Interest;
+use crate::model::throttle::Throttle;
+use crate::pace::{Audience, Pacer};
 use crate::queue::lock::{InstanceLock, InstanceLockError};
 use crate::queue::{Queue, QueueHandle, QueueSettings};
 use crate::schedule::{self, Schedules};
 use crate::signal::Signals;
 use crate::storage::MediaStore;
-use crate::store::jobs::{self, JobKind, NewJob};
-use crate::work::{self, AdminTrouble, Watcher, WorkFolder, Worker};
+use crate::store::jobs::{self, JobKind, NewJob, OwnerId};
+use crate::work::{self, Watcher, WorkFolder, Worker};
+
+pub use readiness::Readiness;
 
 /// Everything that commands and the daemon work with.
 #[derive(Clone)]
@@ -39,7 +51,49 @@ pub struct App {
     pub exports: export::Services,
     /// The templates of mails.
     pub templates: Arc<Templates>,
+    live: Arc<Live>,
 }
+
+/// What may change while the daemon runs.
+#[derive(Debug)]
+struct Live {
+    throttle: watch::Sender<Throttle>,
+    interests: watch::Sender<Arc<[Interest]>>,
+    handlers: watch::Sender<Arc<[HandlerEntry]>>,
+}
+
+impl Live {
+    fn of(settings: &Settings) -> Self {
+        Self {
+            throttle: watch::channel(settings.import.throttle()).0,
+            interests: watch::channel(interests_of(settings)).0,
+            handlers: watch::channel(settings.handlers.clone().into()).0,
+        }
+    }
+
+    fn take(&self, settings: &Settings) {
+        self.throttle.send_replace(settings.import.throttle());
+        self.interests.send_replace(interests_of(settings));
+        self.handlers.send_replace(settings.handlers.clone().into());
+    }
+}
+
+fn interests_of(settings: &Settings) -> Arc<[Interest]> {
+    settings.handlers.iter().map(|entry| entry.interest.clone()).collect()
+}
+
+/// Keys that take effect while the daemon runs.
+const LIVE_KEYS: [&str; 6] = [
+    "import.chunk_records",
+    "import.chunk_bytes",
+    "import.chunk_time",
+    "import.chunk_pause",
+    "import.records_per_second",
+    "import.window",
+];
+
+/// The list of blocks that takes effect while the daemon runs.
+const LIVE_BLOCKS: &str = "handlers[";
 
 /// Why nothing can be run.
 #[derive(Debug, thiserror::Error)]
@@ -65,15 +119,6 @@ pub enum AppError {
     #[error("could not use the sender's address: {0}; correct `mail.from`")]
     Sender(String),
 }
-
-/// How often old files and unused media are looked for.
-const SWEEP_EVERY: Duration = Duration::from_hours(1);
-
-/// How often the free space is looked at.
-const SPACE_EVERY: Duration = Duration::from_secs(10);
-
-/// Longest time until the mails are looked at again.
-const MAIL_EVERY: Duration = Duration::from_secs(60);
 
 /// How long a file that cannot be read or moved is left alone at first.
 const INBOX_RETRY: Duration = Duration::from_secs(60);
@@ -105,7 +150,12 @@ impl App {
             busy_timeout: settings.database.busy_timeout,
         })
         .await?;
-        let services = services_of(&settings, database, clock, signals);
+        let live = Live::of(&settings);
+        let services = Services {
+            pacer: Pacer::new(clock.clone(), live.throttle.subscribe()),
+            audience: Audience::new(live.interests.subscribe()),
+            ..services_of(&settings, database, clock, signals)
+        };
         let exports = export::Services {
             database: services.database.clone(),
             clock: services.clock.clone(),
@@ -115,7 +165,34 @@ impl App {
             outbox: settings.folders().outbox.clone(),
             templates: folders.templates.clone(),
         };
-        Ok(Self { settings: Arc::new(settings), services, exports, templates: Arc::new(templates) })
+        Ok(Self {
+            settings: Arc::new(settings),
+            services,
+            exports,
+            templates: Arc::new(templates),
+            live: Arc::new(live),
+        })
+    }
+
+    /// Takes over what may change while the daemon runs: the bounds of imports, and the handlers. Names the other keys
+    /// that are set otherwise than at the start; they take effect with the next one.
+    pub fn reload(&self, settings: &Settings) -> Vec<String> {
+        self.live.take(settings);
+        // Whoever waits looks anew.
+        self.services.audience.delivered.ring();
+        let is_live = |key: &str| LIVE_KEYS.contains(&key) || key.starts_with(LIVE_BLOCKS);
+        let (old, new) = (self.settings.explain(), settings.explain());
+        let differs = |one: &crate::config::Explained, others: &[crate::config::Explained]| {
+            !others.iter().any(|other| other.key == one.key && other.value == one.value)
+        };
+        let mut changed: Vec<String> = (new.iter().filter(|one| differs(one, old)))
+            .chain(old.iter().filter(|one| differs(one, new)))
+            .map(|one| one.key.clone())
+            .filter(|key| !is_live(key))
+            .collect();
+        changed.sort();
+        changed.dedup();
+        changed
     }
 
     /// Keeps other daemons away from the root, where the database is a file in it.
@@ -149,7 +226,7 @@ impl App {
             self.queue_settings(),
             Arc::new(worker),
         );
-        let handle = queue.handle();
+        let (handle, owner) = (queue.handle(), queue.owner());
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let (view_sender, view) = watch::channel(InboxView::default());
@@ -166,17 +243,53 @@ impl App {
             let (schedules, queue) = (self.schedules(), handle.clone());
             tasks.spawn(schedule::run(schedules, move || queue.wake(), looks, stop.clone()));
         }
-        if self.is_space_low() {
-            // Before the first claim; whoever looks at the space from now on says so.
-            handle.hold_claims();
-        }
-        tasks.spawn(queue.run(stop.clone()));
-        tasks.spawn(self.clone().send_mails(Arc::new(self.mailer()?), Arc::clone(&mail_wake), stop.clone()));
+        // Whoever looks at the space lets them begin.
+        handle.hold_claims();
+        let (disk_sender, disk) = watch::channel(None);
+        let (dispatching, dispatch) =
+            self.dispatcher(owner, &mail_wake).run(self.live.handlers.subscribe(), stop.clone());
+        let dispatched = CancellationToken::new();
+        tasks.spawn(queue.run(stop.clone(), dispatched.clone().cancelled_owned()));
+        tasks.spawn(async move {
+            // However it ends.
+            let _ended = dispatched.drop_guard();
+            dispatch.await;
+        });
+        let mailer = Arc::new(self.mailer()?);
+        tasks.spawn(self.clone().send_mails(Arc::clone(&mailer), Arc::clone(&mail_wake), stop.clone()));
         tasks.spawn(self.clone().move_sources_again(stop.clone()));
         tasks.spawn(self.clone().sweep_now_and_then(stop.clone()));
-        tasks.spawn(self.clone().look_at_space(handle.clone(), Arc::clone(&mail_wake), stop.clone()));
+        tasks.spawn(self.clone().look_at_space(handle.clone(), Arc::clone(&mail_wake), disk_sender, stop.clone()));
+        let (readiness_sender, readiness) = watch::channel(Readiness::default());
+        let sources = readiness::Sources { database: handle.trouble(), inbox: view.clone(), disk };
+        tasks.spawn(readiness::keep(sources, parts == Parts::All, readiness_sender, stop.clone()));
         tasks.close();
-        Ok(Daemon { app: self.clone(), queue: handle, inbox: view, schedule_looks, parts, stop, tasks })
+        Ok(Daemon {
+            app: self.clone(),
+            queue: handle,
+            inbox: view,
+            readiness,
+            schedule_looks,
+            dispatching,
+            mailer,
+            parts,
+            stop,
+            tasks,
+        })
+    }
+
+    fn dispatcher(&self, owner: OwnerId, mail_wake: &Arc<Notify>) -> Dispatcher {
+        let app = self.clone();
+        Dispatcher {
+            database: self.services.database.clone(),
+            clock: self.services.clock.clone(),
+            signals: self.services.signals.clone(),
+            audience: self.services.audience.clone(),
+            tell: Arc::new(move |trouble| work::admin_rows(&app.settings, &app.services, &app.templates, trouble)),
+            mail_wake: Arc::clone(mail_wake),
+            owner,
+            is_alone: matches!(self.settings.database.address, DatabaseAddress::Sqlite(_)),
+        }
     }
 
     /// Sends queued mails by the settings in force.
@@ -224,6 +337,7 @@ impl App {
             source_key: peeked.await.ok().flatten(),
             again: claimed.again,
             retry_of: claimed.retry_of,
+            with_handlers: claimed.with_handlers,
             created_at: claimed.claimed,
         };
         jobs::insert(&self.services.database, &job).await.map(drop)
@@ -249,8 +363,15 @@ impl App {
             retry_max: queue.retry_max,
             attempts: u64::from(queue.attempts),
             strikes: u64::from(queue.strikes),
+            longest_wait: self.longest_wait(),
             owners: self.settings.folders().work.join(".owners"),
         }
+    }
+
+    /// The longest that a job may be put off: by a retry, by what an import waits for, by the jitter of an export.
+    fn longest_wait(&self) -> Duration {
+        let jitter = self.settings.exports.iter().map(|entry| entry.jitter).max().unwrap_or_default();
+        (self.settings.queue.retry_max * 2).max(jitter) + import::LONGEST_LOOK
     }
 
     fn inbox_options(&self) -> InboxOptions {
@@ -306,145 +427,6 @@ impl App {
             },
         }
     }
-
-    async fn tell(&self, news: InboxNews) -> Result<(), DbError> {
-        match news {
-            InboxNews::Incomplete(told) => {
-                let display_name = self.settings.account(&told.account).map(|account| account.display_name.clone());
-                let is_default = told.account == self.settings.inbox.default_account;
-                let inbox = &self.settings.folders().inbox;
-                let folder = if is_default { inbox.clone() } else { inbox.join(&told.account) };
-                let path = folder.join(&told.name).display().to_string();
-                let upload = IncompleteUpload {
-                    public_name: &self.settings.mail.public_name,
-                    display_name: display_name.as_deref(),
-                    file: &told.name,
-                    path: &path,
-                    bytes: told.bytes,
-                    reason: Some(&told.reason),
-                    since: told.first_seen,
-                    rejected_at: told.rejected_at,
-                };
-                let (settings, services) = (&self.settings, &self.services);
-                work::tell_incomplete(settings, services, &self.templates, &told.account, &told.subject_key, &upload)
-                    .await
-            }
-            InboxNews::Refused(refusals) => {
-                for refusal in refusals {
-                    let trouble = AdminTrouble {
-                        subject_key: refusal.subject_key,
-                        job: None,
-                        title: format!("Not taken: {}", refusal.path),
-                        what: format!("`{}` lies in the inbox and is not taken.", refusal.path),
-                        why: refusal.reason,
-                        what_now: "It stays where it is; this is told only once.".to_owned(),
-                    };
-                    work::tell_admin(&self.settings, &self.services, &self.templates, &trouble).await?;
-                }
-                Ok(())
-            }
-        }
-    }
-
-    async fn send_mails(self, mailer: Arc<Mailer>, wake: Arc<Notify>, stop: CancellationToken) {
-        let clock = &self.services.clock;
-        let _ = fsx::sweep_temporaries(&self.settings.folders().mail);
-        while !stop.is_cancelled() {
-            if let Err(error) = mailer.deliver_due().await {
-                tracing::warn!(%error, "mails cannot be sent now");
-            }
-            let due = mailer.next_wake().await.ok().flatten();
-            let pause = due
-                .and_then(|due| (due - clock.now()).to_std().ok())
-                .map_or(MAIL_EVERY, |until| until.clamp(Duration::from_millis(100), MAIL_EVERY));
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = wake.notified() => {}
-                () = clock.sleep(pause) => {}
-            }
-        }
-    }
-
-    /// Moves the archives that the end of their job could not move.
-    async fn move_sources_again(self, stop: CancellationToken) {
-        let mut is_said = false;
-        while !stop.is_cancelled() {
-            match work::move_sources(&self.settings, &self.services).await {
-                Ok(_) => is_said = false,
-                Err(error) if !is_said => {
-                    tracing::warn!(%error, "archives of ended jobs cannot be moved now; it is tried again until they can");
-                    is_said = true;
-                }
-                Err(_) => {}
-            }
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = self.services.clock.sleep(self.settings.inbox.scan_every) => {}
-            }
-        }
-    }
-
-    async fn sweep_now_and_then(self, stop: CancellationToken) {
-        while !stop.is_cancelled() {
-            match work::sweep(&self.settings, &self.services).await {
-                Ok(swept) => tracing::debug!(?swept, "the folders were swept"),
-                Err(error) => tracing::warn!(%error, "the folders cannot be swept now"),
-            }
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = self.services.clock.sleep(SWEEP_EVERY) => {}
-            }
-        }
-    }
-
-    /// No job begins while the disk is nearly full, so that those that are open can end.
-    async fn look_at_space(self, queue: QueueHandle, mail_wake: Arc<Notify>, stop: CancellationToken) {
-        let floor = self.settings.queue.free_space_floor;
-        let mut is_low = false;
-        while !stop.is_cancelled() {
-            let free = fsx::free_space(&self.settings.folders().work).unwrap_or(u64::MAX);
-            match (is_low, free < floor) {
-                (false, true) => {
-                    queue.hold_claims();
-                    tracing::warn!(free_bytes = free, floor_bytes = floor, "the disk is low; no job begins");
-                    is_low = self.tell_of_space(free, floor).await;
-                    mail_wake.notify_one();
-                }
-                (true, false) => {
-                    queue.allow_claims();
-                    tracing::info!(free_bytes = free, "there is space again");
-                    is_low = false;
-                }
-                (true, true) | (false, false) => {}
-            }
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = self.services.clock.sleep(SPACE_EVERY) => {}
-            }
-        }
-    }
-
-    fn is_space_low(&self) -> bool {
-        fsx::free_space(&self.settings.folders().work).is_ok_and(|free| free < self.settings.queue.free_space_floor)
-    }
-
-    async fn tell_of_space(&self, free: u64, floor: u64) -> bool {
-        let trouble = AdminTrouble {
-            subject_key: format!("disk low {}", self.services.clock.now().format("%Y-%m-%d")),
-            job: None,
-            title: "The disk is nearly full".to_owned(),
-            what: format!("Only {free} bytes are free; no import begins below {floor} bytes."),
-            why: format!("`{}` lies on a disk that is nearly full.", self.settings.folders().work.display()),
-            what_now: "Make room; the imports go on by themselves.".to_owned(),
-        };
-        match work::tell_admin(&self.settings, &self.services, &self.templates, &trouble).await {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::warn!(%error, "the admin cannot be told now");
-                false
-            }
-        }
-    }
 }
 
 /// Which parts of the daemon run.
@@ -461,7 +443,10 @@ pub struct Daemon {
     app: App,
     queue: QueueHandle,
     inbox: watch::Receiver<InboxView>,
+    readiness: watch::Receiver<Readiness>,
     schedule_looks: watch::Receiver<u64>,
+    dispatching: Dispatching,
+    mailer: Arc<Mailer>,
     parts: Parts,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -476,6 +461,11 @@ impl Daemon {
     /// How the inbox stands.
     pub fn inbox(&self) -> watch::Receiver<InboxView> {
         self.inbox.clone()
+    }
+
+    /// Whether it can do what it is there for, now and whenever that changes.
+    pub fn readiness(&self) -> watch::Receiver<Readiness> {
+        self.readiness.clone()
     }
 
     /// Waits until the inbox was scanned once, and the schedules and the queue were looked at: only then is everything at
@@ -502,24 +492,36 @@ impl Daemon {
                 break;
             }
         }
-        if let Err(error) = work::move_sources(&self.app.settings, &self.app.services).await {
+        if let Err(error) = work::move_sources(&self.app.settings, &self.app.services, None).await {
             tracing::warn!(%error, "archives of ended jobs cannot be moved now");
         }
         Ok(())
     }
 
-    /// Sends what is due before the daemon ends.
+    /// Sends what is due.
     ///
     /// # Errors
     /// Where the database is out of reach.
     pub async fn deliver_mails(&self) -> Result<(), DbError> {
-        let Ok(mailer) = self.app.mailer() else { return Ok(()) };
         loop {
-            let delivered = mailer.deliver_due().await?;
-            if delivered.sent + delivered.folded + delivered.failed == 0 {
+            if !self.mailer.deliver_due().await?.is_any() {
                 return Ok(());
             }
         }
+    }
+
+    /// Sends what is due, and what waits for others that will not come, before the daemon ends.
+    ///
+    /// # Errors
+    /// Where the database is out of reach.
+    pub async fn deliver_last_mails(&self) -> Result<(), DbError> {
+        self.mailer.hold_no_more().await;
+        self.deliver_mails().await
+    }
+
+    /// Waits until every message to handlers that can be delivered now is delivered.
+    pub async fn deliver_messages(&self) {
+        self.dispatching.idle().await;
     }
 
     /// Lets every part end at its next rest, and waits for that.
@@ -528,19 +530,44 @@ impl Daemon {
         self.tasks.wait().await;
         self.app.services.database.close().await;
     }
+
+    /// Stops after the SQLite file was replaced, and puts aside what SQLite has left beside the new file and belongs to the
+    /// old one. Says what the person who has replaced it must know.
+    pub async fn stop_after_replacement(self) -> String {
+        let app = self.app.clone();
+        self.stop().await;
+        let database = &app.services.database;
+        let mut told = "another file was put in the place of the database, or it was removed, while eventferry ran; it has \
+                        stopped and has written nothing into the new one. What had not ended goes on with the next start, as \
+                        far as the file that lies there then knows of it"
+            .to_owned();
+        for companion in database.stale_companions() {
+            let aside = fsx::beside(&companion, "of-the-replaced-database");
+            match fsx::rename_no_replace(&companion, &aside) {
+                Ok(()) if companion.to_string_lossy().ends_with("-wal") => {
+                    let _ = write!(told, "; the last changes of the old file are in `{}`", aside.display());
+                }
+                Ok(()) => {}
+                Err(error) => {
+                    let path = companion.display();
+                    let _ = write!(told, "; move `{path}` away before that, it belongs to the old file ({error})");
+                }
+            }
+        }
+        told
+    }
 }
 
-/// What serves every import, over a database that is open.
+/// What serves every import, over a database that is open: nothing of it changes, and nobody is told.
 pub fn services_of(settings: &Settings, database: Database, clock: Clock, signals: Signals) -> Services {
     Services {
         database,
+        pacer: Pacer::fixed(clock.clone(), settings.import.throttle()),
         clock,
         signals,
         media: MediaStore::new(settings.folders().media.clone()),
         limits: limits_of(settings),
-        chunk_records: settings.import.chunk_records,
-        chunk_bytes: usize::try_from(settings.import.chunk_bytes).unwrap_or(usize::MAX),
-        chunk_pause: settings.import.chunk_pause,
+        audience: Audience::nobody(),
     }
 }
 
@@ -554,6 +581,7 @@ fn limits_of(settings: &Settings) -> Limits {
         ratio: limits.ratio,
         path_length: limits.path_length,
         json_depth: limits.json_depth,
+        records: limits.records,
         record_bytes: limits.record_bytes,
         problems_kept: limits.problems_kept,
     }

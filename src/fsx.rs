@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{AtFlags, CWD, FileType, OFlags, RenameFlags, Statx, StatxFlags};
+use rustix::fs::{AtFlags, CWD, FallocateFlags, FileType, OFlags, RenameFlags, Statx, StatxFlags};
 use rustix::io::Errno;
 
 mod names;
@@ -389,6 +389,31 @@ fn rename_over(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
+/// A free name beside a file: its own with `.WHY` behind it, and a number where that is taken.
+pub fn beside(path: &Path, why: &str) -> PathBuf {
+    let name = |number: u32| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(if number == 0 { format!(".{why}") } else { format!(".{why}.{number}") });
+        PathBuf::from(name)
+    };
+    (0..).map(name).find(|name| !is_there(name).unwrap_or(true)).unwrap_or_else(|| name(u32::MAX))
+}
+
+/// Gives a file blocks on the disk for so many bytes, with zeros in them.
+///
+/// A crash leaves some of them.
+///
+/// # Errors
+/// Those of the file system.
+pub fn allocate(file: &File, bytes: u64) -> io::Result<()> {
+    match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
+        Ok(()) => Ok(()),
+        // Where a file system cannot promise blocks they are written.
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => io::copy(&mut io::repeat(0).take(bytes), &mut &*file).map(drop),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Makes a folder and those above it where they are missing, and syncs each folder that got a new one.
 ///
 /// A crash leaves some of them; the same call again makes the rest.
@@ -498,7 +523,7 @@ pub enum OpenError {
         links: u32,
     },
     /// The file system refused.
-    #[error("cannot open `{path}`: check that it is there and that eventferry may read it")]
+    #[error("cannot open `{path}` ({source}): check that it is there and that eventferry may read it")]
     Io {
         /// Its name, for people.
         path: String,

@@ -9,6 +9,7 @@ pub mod db;
 pub mod export;
 pub mod format;
 pub mod fsx;
+pub mod handler;
 pub mod import;
 pub mod inbox;
 pub mod lifecycle;

@@ -1,14 +1,16 @@
-//! How much happens at the same time, and how fast: fair turns between jobs, and the pause between chunks.
+//! How much happens at the same time, and how fast: fair turns between jobs, the pause between chunks, who is told.
+
+mod audience;
+mod throttle;
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use tokio::sync::oneshot;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{oneshot, watch};
 
-use crate::clock::Clock;
+pub use audience::{Audience, Bell, Listener};
+pub use throttle::{Pacer, PauseEnd};
 
 /// Turns that jobs take, a chunk at a time. Clones share them.
 ///
@@ -27,6 +29,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     taken: usize,
+    resting: usize,
     most_taken: usize,
     served: u64,
     accounts: HashMap<String, Account>,
@@ -44,7 +47,11 @@ pub struct Turn {
     turns: Turns,
     account: String,
     taken: bool,
+    rests: bool,
 }
+
+/// Jobs that may rest, for each turn that there is: they keep what they have at hand, and nobody else's place.
+const RESTING_PER_TURN: usize = 4;
 
 impl Turns {
     /// At most `parallel` turns are taken at the same time; 0 counts as 1.
@@ -62,6 +69,11 @@ impl Turns {
         self.lock().most_taken
     }
 
+    /// How many jobs rest.
+    pub fn resting(&self) -> usize {
+        self.lock().resting
+    }
+
     /// Waits for a turn of this account. A wait that is dropped leaves the line.
     pub async fn take(&self, account: &str) -> Turn {
         let place = {
@@ -77,21 +89,15 @@ impl Turns {
         match place.await {
             Ok(turn) => turn,
             // The other end waits in `state` until it is served, and `self` keeps that alive: this does not happen.
-            Err(_) => Turn { turns: self.clone(), account: account.to_owned(), taken: false },
+            Err(_) => Turn { turns: self.clone(), account: account.to_owned(), taken: false, rests: false },
         }
-    }
-
-    fn give_back(&self) {
-        let mut state = self.lock();
-        state.taken -= 1;
-        self.serve(&mut state);
     }
 
     fn serve(&self, state: &mut State) {
         while state.taken < self.shared.parallel {
             let Some((account, place)) = state.next() else { return };
             state.taken += 1;
-            let turn = Turn { turns: self.clone(), account, taken: true };
+            let turn = Turn { turns: self.clone(), account, taken: true, rests: false };
             if let Err(mut unwanted) = place.send(turn) {
                 // Whoever waited has gone. The lock is held here: the turn must not give itself back.
                 unwanted.taken = false;
@@ -135,6 +141,25 @@ impl State {
 }
 
 impl Turn {
+    /// Gives the turn back, for a wait that may be long; [`Turn::breathe`] waits for the next one. False where enough
+    /// others rest: this job has to wait elsewhere.
+    pub fn rest(&mut self) -> bool {
+        let mut state = self.turns.lock();
+        if !self.rests {
+            if state.resting >= self.turns.parallel() * RESTING_PER_TURN {
+                return false;
+            }
+            state.resting += 1;
+            self.rests = true;
+        }
+        if self.taken {
+            self.taken = false;
+            state.taken -= 1;
+            self.turns.serve(&mut state);
+        }
+        true
+    }
+
     /// Between two chunks: where somebody waits, gives the turn back and waits for the next one.
     pub async fn breathe(&mut self) {
         let place = {
@@ -149,6 +174,10 @@ impl Turn {
                 self.taken = false;
                 state.taken -= 1;
             }
+            if self.rests {
+                self.rests = false;
+                state.resting -= 1;
+            }
             self.turns.serve(&mut state);
             place
         };
@@ -160,10 +189,20 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        if self.taken {
-            self.taken = false;
-            self.turns.give_back();
+        // Where it has neither, whoever drops it may hold the lock.
+        if self.taken || self.rests {
+            let mut state = self.turns.lock();
+            state.taken -= usize::from(self.taken);
+            state.resting -= usize::from(self.rests);
+            self.turns.serve(&mut state);
         }
+    }
+}
+
+/// Waits until a value changes; for ever where nobody is left who could change it.
+pub async fn next_change<T>(value: &mut watch::Receiver<T>) {
+    if value.changed().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -171,44 +210,6 @@ impl fmt::Debug for Turns {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.lock();
         f.debug_struct("Turns").field("parallel", &self.shared.parallel).field("taken", &state.taken).finish()
-    }
-}
-
-/// The pause between two chunks.
-#[derive(Clone, Debug)]
-pub struct Throttle {
-    clock: Clock,
-    pause: Duration,
-}
-
-/// How a pause ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PauseEnd {
-    /// It is over.
-    Over,
-    /// The work is to stop.
-    Stopped,
-}
-
-impl Throttle {
-    /// Pauses last `pause` of the clock's time.
-    pub fn new(clock: Clock, pause: Duration) -> Self {
-        Self { clock, pause }
-    }
-
-    /// Waits for the pause to be over, or for the stop.
-    pub async fn pause(&self, stop: &CancellationToken) -> PauseEnd {
-        if stop.is_cancelled() {
-            return PauseEnd::Stopped;
-        }
-        if self.pause.is_zero() {
-            return PauseEnd::Over;
-        }
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => PauseEnd::Stopped,
-            () = self.clock.sleep(self.pause) => PauseEnd::Over,
-        }
     }
 }
 
@@ -339,6 +340,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn only_so_many_rest_and_whoever_goes_on_or_ends_makes_room() {
+        let turns = Turns::new(1);
+        let mut resting = Vec::new();
+        for _ in 0..RESTING_PER_TURN {
+            let mut turn = turns.take("a").await;
+            assert!(turn.rest() && turn.rest());
+            resting.push(turn);
+        }
+        assert_eq!((turns.resting(), turns.lock().taken), (RESTING_PER_TURN, 0));
+        let mut other = turns.take("b").await;
+        assert!(!other.rest());
+        assert!(other.taken, "it has to give back more than its turn");
+        resting.pop();
+        assert!(other.rest());
+        resting[0].breathe().await;
+        assert_eq!((turns.resting(), turns.lock().taken), (RESTING_PER_TURN - 1, 1));
+        drop((resting, other));
+        assert_eq!((turns.resting(), turns.lock().taken), (0, 0));
+    }
+
+    #[tokio::test]
     async fn a_panic_gives_the_turn_back() {
         let turns = Turns::new(1);
         let turn = turns.take("a").await;
@@ -348,24 +370,5 @@ mod tests {
         });
         assert!(failed.await.is_err());
         turns.take("b").await;
-    }
-
-    #[tokio::test]
-    async fn a_pause_ends_with_its_time_or_with_the_stop() {
-        let clock = Clock::manual(chrono::DateTime::UNIX_EPOCH);
-        let throttle = Throttle::new(clock.clone(), Duration::from_millis(100));
-        let stop = CancellationToken::new();
-        let mut pause = Box::pin(throttle.pause(&stop));
-        assert!(futures_util::poll!(&mut pause).is_pending());
-        clock.advance(Duration::from_millis(99));
-        assert!(futures_util::poll!(&mut pause).is_pending());
-        clock.advance(Duration::from_millis(1));
-        assert_eq!(pause.await, PauseEnd::Over);
-
-        let mut pause = Box::pin(throttle.pause(&stop));
-        assert!(futures_util::poll!(&mut pause).is_pending());
-        stop.cancel();
-        assert_eq!(pause.await, PauseEnd::Stopped);
-        assert_eq!(Throttle::new(clock, Duration::ZERO).pause(&stop).await, PauseEnd::Stopped);
     }
 }

@@ -5,9 +5,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-/// A place where a crash could leave two truths.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum FailPoint {
+macro_rules! fail_points {
+    ($($(#[$said:meta])* $point:ident,)+) => {
+        /// A place where a crash could leave two truths.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum FailPoint {
+            $($(#[$said])* $point,)+
+        }
+
+        impl FailPoint {
+            /// Every point, in the order in which an archive and an export pass them.
+            pub const ALL: [Self; [$(FailPoint::$point),+].len()] = [$(FailPoint::$point),+];
+        }
+    };
+}
+
+fail_points! {
     /// `claim.json` is written, the file still lies in the inbox.
     ClaimBeforeRename,
     /// The file lies in `work/<job>/`, there is no job row.
@@ -40,34 +53,14 @@ pub enum FailPoint {
     ExportAfterPublish,
     /// The slot of a due export and its job are committed.
     SlotTaken,
+    /// A message is about to be handed to its handler.
+    MessageBeforeSend,
+    /// The handler has answered, that is not recorded.
+    MessageAfterSend,
     /// The mail is about to be handed to the transport.
     MailBeforeSend,
     /// The transport has accepted the mail, that is not recorded.
     MailAfterSend,
-}
-
-impl FailPoint {
-    /// Every point, in the order in which an archive and an export pass them.
-    pub const ALL: [Self; 18] = [
-        Self::ClaimBeforeRename,
-        Self::ClaimAfterRename,
-        Self::ClaimAfterRow,
-        Self::Checked,
-        Self::ChunkBeforeCommit,
-        Self::ChunkAfterCommit,
-        Self::MediaBeforeRow,
-        Self::TakingBackAfterCommit,
-        Self::Frozen,
-        Self::ResultFilesBeforeManifest,
-        Self::ResultFilesWritten,
-        Self::FinalBeforeMove,
-        Self::MovedBeforeRow,
-        Self::ExportBeforePublish,
-        Self::ExportAfterPublish,
-        Self::SlotTaken,
-        Self::MailBeforeSend,
-        Self::MailAfterSend,
-    ];
 }
 
 /// What an armed point does to the code that reaches it.
@@ -98,14 +91,28 @@ pub struct Signals {
 #[derive(Debug)]
 struct Armed {
     plan: Mutex<HashMap<FailPoint, (u32, Injection)>>,
+    /// The visit at which the process aborts.
+    fatal: Option<(FailPoint, u32)>,
     visits: watch::Sender<HashMap<FailPoint, u32>>,
 }
 
 impl Signals {
     /// Signals that count visits and can be told to fail.
     pub fn armed() -> Self {
+        Self::with(None)
+    }
+
+    /// Signals that abort the process, as `place` says: `ChunkAfterCommit:2` is the second visit of that point. None where it
+    /// says something else.
+    pub fn fatal(place: &str) -> Option<Self> {
+        let (name, visit) = place.split_once(':')?;
+        let point = FailPoint::ALL.into_iter().find(|point| format!("{point:?}") == name)?;
+        Some(Self::with(Some((point, visit.parse().ok()?))))
+    }
+
+    fn with(fatal: Option<(FailPoint, u32)>) -> Self {
         let (visits, _) = watch::channel(HashMap::new());
-        Self { armed: Some(Arc::new(Armed { plan: Mutex::default(), visits })) }
+        Self { armed: Some(Arc::new(Armed { plan: Mutex::default(), fatal, visits })) }
     }
 
     /// Lets the `visit`-th visit (1 is the next one after a fresh start) of `point` end in `injection`.
@@ -127,6 +134,9 @@ impl Signals {
             *count += 1;
             visit = *count;
         });
+        if armed.fatal == Some((point, visit)) {
+            std::process::abort();
+        }
         let plan = armed.plan.lock().unwrap_or_else(PoisonError::into_inner);
         match plan.get(&point) {
             Some((due, injection)) if *due == visit => Err(Injected { point, injection: *injection }),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Bounds for one archive. The last three are applied by those who read the entries.
+/// Bounds for one archive. The last four are applied by those who read the entries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
@@ -20,6 +20,8 @@ pub struct Limits {
     pub path_length: usize,
     /// Levels of nesting in JSON: readers that recurse would run out of stack.
     pub json_depth: usize,
+    /// Records, and references between them: the notes about each take up to a few hundred bytes on disk.
+    pub records: u64,
     /// Bytes of one record: it is held in memory whole.
     pub record_bytes: usize,
     /// Problems that are kept with their text: an archive in which all is wrong must not fill the database.
@@ -39,6 +41,7 @@ impl Default for Limits {
             ratio: 1000,
             path_length: 1024,
             json_depth: 64,
+            records: 20_000_000,
             record_bytes: 4 * 1024 * 1024,
             problems_kept: 10_000,
         }

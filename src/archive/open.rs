@@ -5,13 +5,13 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::directory::{Found, Header, Step, Tail, Walk, data_start, find_tail};
+use super::directory::{Found, Header, Step, Tail, Walk, data_start, find_tail, read_whole};
 use super::fault::{Fault, FaultCode, OpenError, ReadError};
 use super::limits::Limits;
 use super::probe::begins_like_a_zip;
 use super::reader::{EntryReader, Source};
 use super::{find, names};
-use crate::model::problem::counted;
+use crate::model::words::counted;
 
 const STORED: u16 = 0;
 const DEFLATED: u16 = 8;
@@ -159,8 +159,7 @@ fn check_ends(file: &File, length: u64, limits: &Limits) -> Result<Tail, OpenErr
         return Err(Fault::new(FaultCode::EmptyFile, "the file is empty", "upload the archive again").into());
     }
     if !begins_like_a_zip(file, length)? {
-        let hint = "save the event as a zip archive and upload that";
-        return Err(Fault::new(FaultCode::NotAZip, "the file is no zip archive", hint).into());
+        return Err(no_zip(file, length)?.into());
     }
     if length > limits.archive_bytes {
         let message = format!("the archive has {length} bytes, {} are allowed", limits.archive_bytes);
@@ -176,6 +175,30 @@ fn check_ends(file: &File, length: u64, limits: &Limits) -> Result<Tail, OpenErr
         Found::Tail(tail) if tail.entries > limits.entries => Err(too_many_entries(limits).into()),
         Found::Tail(tail) => Ok(tail),
     }
+}
+
+/// What is often taken for a zip is called by its name.
+fn no_zip(file: &File, length: u64) -> io::Result<Fault> {
+    let mut start = [0; 8];
+    let start = &mut start[..usize::try_from(length).unwrap_or(8).min(8)];
+    let start = if read_whole(file, start, 0)? { &*start } else { &[] };
+    let archiver =
+        [(&b"Rar!"[..], "a RAR archive"), (b"7z\xbc\xaf\x27\x1c", "a 7z archive"), (b"\x1f\x8b", "a gzip file")]
+            .into_iter()
+            .find(|(magic, _)| start.starts_with(magic));
+    let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
+    let (message, hint) = match archiver {
+        Some((_, what)) => (
+            format!("the file is no zip archive but {what}, whatever its name says"),
+            "unpack it, zip what is in it, and upload that",
+        ),
+        None if text.starts_with(b"{") || text.starts_with(b"[") => (
+            "the file is no zip archive but JSON text, whatever its name says".to_owned(),
+            "zip it together with the other files of the event, and upload that",
+        ),
+        None => ("the file is no zip archive".to_owned(), "save the event as a zip archive and upload that"),
+    };
+    Ok(Fault::new(FaultCode::NotAZip, message, hint))
 }
 
 fn incomplete(why: &str) -> Fault {

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 
 use super::directory::{END, Found, LOCAL, Step, Walk, data_start, find_tail, read_whole};
-use crate::model::problem::counted;
+use crate::model::words::counted;
 
 /// How much of a zip is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,7 +13,8 @@ pub enum Wholeness {
     Whole,
     /// No bytes at all.
     Empty,
-    /// It begins like a zip, but something that belongs to it is not there.
+    /// It begins like a zip, but something that belongs to it is not there; or it begins with zeros, where a zip may come
+    /// to stand.
     Incomplete {
         /// What is missing, in words for the person who uploads.
         why: String,
@@ -37,6 +38,10 @@ pub fn probe(file: &File) -> io::Result<Wholeness> {
     let length = file.metadata()?.len();
     if length == 0 {
         return Ok(Wholeness::Empty);
+    }
+    if begins_with_a_hole(file, length)? {
+        let why = "its beginning is not there yet, as in a file that is allocated first and filled later".to_owned();
+        return Ok(Wholeness::Incomplete { why });
     }
     if !begins_like_a_zip(file, length)? {
         return Ok(Wholeness::NotZip);
@@ -75,6 +80,15 @@ pub fn probe(file: &File) -> io::Result<Wholeness> {
             return Ok(Wholeness::Whole);
         }
     }
+}
+
+/// Whether the first byte is a zero, with which no file of people begins, and a zip may come to stand there. Some clients give a
+/// file its full length before they fill it, and not always from its beginning.
+fn begins_with_a_hole(file: &File, length: u64) -> io::Result<bool> {
+    let mut start = [1; LOCAL.len()];
+    let start = &mut start[..usize::try_from(length).unwrap_or(usize::MAX).min(LOCAL.len())];
+    let is_there = read_whole(file, start, 0)?;
+    Ok(is_there && start[0] == 0 && start.iter().zip(LOCAL).all(|(byte, of_zip)| *byte == 0 || *byte == of_zip))
 }
 
 /// Whether the first bytes are those of a zip, as far as there are any.

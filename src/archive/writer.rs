@@ -1,6 +1,6 @@
 //! Writing a zip whose bytes depend on nothing but its input.
 
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipWriter};
@@ -22,7 +22,7 @@ const COPY_BUFFER: usize = 64 * 1024;
 /// Writes a zip: entries in the order in which they are added, all of them dated 1980-01-01, so that equal input gives equal bytes.
 #[derive(Debug)]
 pub struct Writer<W: Write + Seek> {
-    zip: ZipWriter<W>,
+    zip: ZipWriter<UpToFault<W>>,
     buffer: Vec<u8>,
     level: i64,
 }
@@ -30,7 +30,7 @@ pub struct Writer<W: Write + Seek> {
 impl<W: Write + Seek> Writer<W> {
     /// A zip that will be written to `inner`, from its present position.
     pub fn new(inner: W) -> Self {
-        Self { zip: ZipWriter::new(inner), buffer: vec![0; COPY_BUFFER], level: LEVEL }
+        Self { zip: ZipWriter::new(UpToFault::new(inner)), buffer: vec![0; COPY_BUFFER], level: LEVEL }
     }
 
     /// The same with another effort of deflate, from 1 (fast) to 9 (small).
@@ -101,7 +101,61 @@ impl<W: Write + Seek> Writer<W> {
     /// # Errors
     /// Those of the disk.
     pub fn finish(self) -> io::Result<W> {
-        self.zip.finish().map_err(io::Error::from)
+        self.zip.finish()?.into_inner()
+    }
+}
+
+/// What is written to, up to its first fault. The zip is of no use from then on, but `ZipWriter` does not know that and ends it when
+/// it is dropped: it would print a second fault, and panic at a position before the one where it was.
+#[derive(Debug)]
+struct UpToFault<W> {
+    inner: W,
+    fault: Option<io::ErrorKind>,
+}
+
+/// Where a writer with a fault says that it is: no zip is so large.
+const BEYOND: u64 = 1 << 60;
+
+impl<W> UpToFault<W> {
+    fn new(inner: W) -> Self {
+        Self { inner, fault: None }
+    }
+
+    fn into_inner(self) -> io::Result<W> {
+        match self.fault {
+            Some(kind) => Err(io::Error::new(kind, "a write to the zip has failed before")),
+            None => Ok(self.inner),
+        }
+    }
+
+    /// Makes a call where none has failed; gives `afterwards` where one has.
+    fn call<T>(&mut self, afterwards: T, call: impl FnOnce(&mut W) -> io::Result<T>) -> io::Result<T> {
+        if self.fault.is_some() {
+            return Ok(afterwards);
+        }
+        let result = call(&mut self.inner);
+        if let Err(error) = &result
+            && error.kind() != io::ErrorKind::Interrupted
+        {
+            self.fault = Some(error.kind());
+        }
+        result
+    }
+}
+
+impl<W: Write> Write for UpToFault<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.call(bytes.len(), |inner| inner.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.call((), W::flush)
+    }
+}
+
+impl<W: Seek> Seek for UpToFault<W> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.call(BEYOND, |inner| inner.seek(to))
     }
 }
 

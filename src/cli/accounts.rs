@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::jobs::JobDocument;
 use super::show::{Tone, cell, path, time, toned, write_json, write_table};
 use super::{Context, Exit, Failure};
-use crate::config::{Account, Allow, DatabaseAddress};
+use crate::config::{Account, Allow};
 use crate::store::jobs::{self, Filter};
 
 /// Accounts: who may drop archives.
@@ -28,9 +28,12 @@ struct AccountDocument<'a> {
     name: &'a str,
     display_name: &'a str,
     folder: String,
+    /// Whether the folder is there: nobody can drop anything into one that is not.
+    folder_exists: bool,
     email: Option<String>,
     on_error: &'static str,
     on_existing: &'static str,
+    with_handlers: bool,
     allow: Vec<&'static str>,
     is_default: bool,
     last_job: Option<JobDocument>,
@@ -54,10 +57,7 @@ pub(super) async fn run(command: &AccountsCommand, context: &Context, out: &mut 
 async fn gather(context: &Context) -> Result<Vec<AccountDocument<'_>>, Failure> {
     let settings = &context.settings;
     // The accounts are those of the configuration, also before there is a database.
-    let database = match &settings.database.address {
-        DatabaseAddress::Sqlite(file) if !file.exists() => None,
-        DatabaseAddress::Sqlite(_) | DatabaseAddress::Postgres(_) => Some(context.open_database().await?),
-    };
+    let database = if context.has_database()? { Some(context.open_database().await?) } else { None };
     let mut accounts = Vec::new();
     for account in settings.accounts() {
         let last_job = match &database {
@@ -82,9 +82,11 @@ fn document<'a>(account: &'a Account, context: &Context, last_job: Option<JobDoc
         name: &account.name,
         display_name: &account.display_name,
         folder: path(&folder),
+        folder_exists: folder.is_dir(),
         email: account.email.as_ref().map(ToString::to_string),
         on_error: account.on_error.as_str(),
         on_existing: account.on_existing.as_str(),
+        with_handlers: account.with_handlers,
         allow: account.allow.iter().map(|allow| allow_word(*allow)).collect(),
         is_default,
         last_job,
@@ -105,14 +107,22 @@ fn allow_word(allow: Allow) -> &'static str {
 fn write_list(accounts: &[AccountDocument<'_>], context: &Context, out: &mut dyn Write) -> Result<(), Failure> {
     let rows = accounts.iter().map(|account| {
         let name = if account.is_default { format!("{} (default)", account.name) } else { account.name.to_owned() };
-        let policies = format!("on_error {}, on_existing {}", account.on_error, account.on_existing);
+        let policies = format!(
+            "on_error {}, on_existing {}, with_handlers {}",
+            account.on_error, account.on_existing, account.with_handlers
+        );
         let allow = if account.allow.is_empty() { "nothing".to_owned() } else { account.allow.join(", ") };
         let last = match &account.last_job {
             Some(job) => toned(format!("{} {}", job.state, time(job.created_at)), Tone::of_state(job.state)),
             None => toned("none", Tone::Faint),
         };
         let email = account.email.as_deref().map_or_else(|| toned("no mails", Tone::Faint), cell);
-        vec![cell(name), cell(account.display_name), cell(&account.folder), email, cell(policies), cell(allow), last]
+        let folder = if account.folder_exists {
+            cell(&account.folder)
+        } else {
+            toned(format!("{} (missing)", account.folder), Tone::Bad)
+        };
+        vec![cell(name), cell(account.display_name), folder, email, cell(policies), cell(allow), last]
     });
     let header = ["Account", "Name", "Folder", "Mails to", "Policies", "Archives may set", "Last job"];
     write_table(out, context.screen, &header, rows.collect())?;

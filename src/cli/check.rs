@@ -7,13 +7,14 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::import::exit_of;
-use super::report::{capital, write_counts, write_problem};
+use super::report::{errors_first, write_counts, write_problem};
+use super::show::Screen;
 use super::{Context, Exit, Failure, show};
 use crate::app;
-use crate::config::DatabaseAddress;
 use crate::db::{Database, DatabaseOptions};
 use crate::fsx;
 use crate::import::{self, Import, Plan, PlanError};
+use crate::model::words::capital;
 use crate::model::{JobId, Severity};
 use crate::pace::Turns;
 use crate::signal::Signals;
@@ -39,14 +40,15 @@ pub(crate) struct CheckArgs {
 
 /// Prints the plan for one file.
 pub(super) async fn run(args: &CheckArgs, context: Context, out: &mut dyn Write) -> Result<Exit, Failure> {
+    let name = context.account_named(args.account.as_deref())?;
+    let screen = context.screen;
     let scratch = Scratch::new(&std::env::temp_dir(), context.clock.new_id())?;
     let database = open_database(&context, &scratch.0).await?;
     let clock = context.clock.clone();
-    let name = args.account.as_deref().unwrap_or(&context.settings.inbox.default_account);
     let archive_name = args.file.file_name().map(fsx::display_name).unwrap_or_default();
     let job = Import {
         lease: Lease { job: JobId(clock.new_id()), owner: OwnerId(clock.new_id()), epoch: 0 },
-        account: work::account_of(&context.settings, name),
+        account: work::account_of(&context.settings, &name),
         archive: args.file.clone(),
         folder: scratch.0.clone(),
         archive_name,
@@ -55,25 +57,25 @@ pub(super) async fn run(args: &CheckArgs, context: Context, out: &mut dyn Write)
         checkpoint: None,
         cancel_requested: false,
         retry_of: None,
+        with_handlers: None,
+        was_held: false,
     };
     let services = app::services_of(&context.settings, database, clock, Signals::default());
-    let turn = Turns::new(1).take(name).await;
-    let plan = import::plan(&services, &job, turn, Arc::new(|_, _, _| {})).await;
+    let turn = Turns::new(1).take(&name).await;
+    let plan = import::plan(&services, &job, turn, Arc::new(|_| {})).await;
     services.database.close().await;
     let plan = plan?;
     if args.json {
         show::write_json(out, &plan)?;
     } else {
-        write_plan(out, &plan)?;
+        write_plan(out, screen, &plan)?;
     }
     Ok(exit_of(plan.state))
 }
 
 /// The configured database; where its file is not there yet, an empty one that goes with the scratch folder.
 async fn open_database(context: &Context, scratch: &Path) -> Result<Database, Failure> {
-    if let DatabaseAddress::Sqlite(file) = &context.settings.database.address
-        && !file.exists()
-    {
+    if !context.has_database()? {
         let url = format!("sqlite:{}", scratch.join("empty.db").display());
         let busy_timeout = context.settings.database.busy_timeout;
         return Ok(Database::open(&DatabaseOptions { url, connections: 1, busy_timeout }).await?);
@@ -81,7 +83,7 @@ async fn open_database(context: &Context, scratch: &Path) -> Result<Database, Fa
     context.open_database().await
 }
 
-fn write_plan(out: &mut dyn Write, plan: &Plan) -> Result<(), Failure> {
+fn write_plan(out: &mut dyn Write, screen: Screen, plan: &Plan) -> Result<(), Failure> {
     let style = show::Tone::of_state(plan.state).style();
     let word = match exit_of(plan.state) {
         Exit::AllIn => "fine",
@@ -102,8 +104,8 @@ fn write_plan(out: &mut dyn Write, plan: &Plan) -> Result<(), Failure> {
     let errors = show::counted(count(Severity::Error), "error", "errors");
     let warnings = show::counted(count(Severity::Warning), "warning", "warnings");
     writeln!(out, "\nProblems: {errors}, {warnings}")?;
-    for problem in &plan.problems {
-        write_problem(out, problem)?;
+    for problem in errors_first(&plan.problems) {
+        write_problem(out, screen, problem)?;
     }
     Ok(())
 }

@@ -36,6 +36,13 @@ pub(super) enum Daemon {
     },
 }
 
+impl Daemon {
+    /// What is said of something that waits for a daemon, where none runs; `does` is what one would do with it.
+    pub(super) fn none_here(&self, does: &str) -> Option<String> {
+        (*self == Self::Stopped).then(|| format!("no daemon runs here, `eventferry run` {does}"))
+    }
+}
+
 /// Looks for the process that works on jobs here. Locks are only looked up, never tried: a daemon that is just starting
 /// must get them. With PostgreSQL there may be others on other machines.
 pub(super) fn look(settings: &Settings) -> Daemon {
@@ -107,7 +114,7 @@ mod tests {
     #[test]
     fn a_daemon_runs_as_long_as_its_lock_is_held() {
         let root = tempfile::tempdir().unwrap();
-        let overrides = Overrides { root: Some(root.path().to_owned()), set: Vec::new() };
+        let overrides = Overrides { root: Some(root.path().to_owned()), ..Overrides::default() };
         let settings = Settings::load(&Sources { overrides, ..Sources::default() }).unwrap();
         assert_eq!(look(&settings), Daemon::Stopped);
         let lock = InstanceLock::take(root.path()).unwrap();

@@ -3,8 +3,9 @@
 use std::io;
 use std::process::ExitCode;
 
+use super::access;
 use crate::config::Faults;
-use crate::db::DbError;
+use crate::db::{DbError, DbErrorKind};
 
 /// How a command ended; the worse is the greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,7 +46,7 @@ pub(crate) enum Failure {
     Configuration(#[from] Faults),
     /// The database did not do it.
     #[error("{0}{hint}", hint = hint_for(.0))]
-    Database(#[from] DbError),
+    Database(DbError),
     /// The output cannot be written.
     #[error("could not write the output: {0}")]
     Output(#[from] io::Error),
@@ -73,6 +74,17 @@ impl Failure {
         match self {
             Self::Refused(_) => Exit::Rejected,
             Self::Configuration(_) | Self::Database(_) | Self::Output(_) | Self::CouldNotRun(_) => Exit::CouldNotRun,
+        }
+    }
+}
+
+/// Whoever typed the command can change what it was refused, which the daemon takes for trouble that passes.
+impl From<DbError> for Failure {
+    fn from(error: DbError) -> Self {
+        let is_refused = error.kind() == DbErrorKind::Disk;
+        match error.file().filter(|_| is_refused).and_then(access::obstacle_to_database) {
+            Some(obstacle) => Self::CouldNotRun(format!("could not open the database: {obstacle}")),
+            None => Self::Database(error),
         }
     }
 }

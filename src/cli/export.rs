@@ -11,13 +11,15 @@ use tokio_util::sync::CancellationToken;
 use super::import::{exit_of, start, wait_for_end};
 use super::progress::Progress;
 use super::show::{self, Tone};
-use super::{Context, Exit, Failure, Loudness};
+use super::{Context, Exit, Failure, Loudness, complain};
 use crate::app::App;
+use crate::export;
 use crate::export::report::{EVENT_STATE_WORDS, EventExport, EventState, ExportReport};
 use crate::fsx::{self, AtomicFile};
 use crate::lifecycle;
 use crate::model::JobId;
 use crate::model::export::{BY_HAND, ExportRequest, Format, Keep, MediaSwitches, REQUEST_VERSION};
+use crate::model::words::capital;
 use crate::signal::Signals;
 use crate::store::jobs::{self, NewExport};
 
@@ -25,7 +27,7 @@ use crate::store::jobs::{self, NewExport};
 ///
 /// Where a daemon works on the same root, it does the work, and this command looks on.
 ///
-/// Exit code: 0 exported (or unchanged), 1 some events were not, 2 none was, 3 could not run.
+/// Exit code: 0 exported (or unchanged), 1 some events were not, 2 none was, 3 could not run, as where there is no such event.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  eventferry export 12\n  eventferry export all --format archive --format schedule.html\n  eventferry export fossasia-2018 --format event.xlsx --private --out /tmp/tables"
@@ -46,6 +48,9 @@ pub(crate) struct ExportArgs {
     /// Put personal data in: e-mail addresses, telephone numbers, addresses, comments
     #[arg(long)]
     pub(crate) private: bool,
+    /// Tell event handlers that it has ended, or not [default: as the account says]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) with_handlers: Option<bool>,
     /// Copy the files into this folder as well, in one folder per event
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
@@ -70,14 +75,20 @@ pub(super) async fn run(args: &ExportArgs, context: Context, out: &mut dyn Write
     lifecycle::stop_on_signals(stop.clone())?;
     let request = request_of(args)?;
     let (screen, loudness) = (context.screen, context.loudness);
-    let account = args.account.clone().unwrap_or_else(|| context.settings.inbox.default_account.clone());
-    if context.settings.account(&account).is_none() {
-        return Err(Failure::could_not_run(format!(
-            "there is no account `{}`; `eventferry accounts list` shows them",
-            show::safe(&account)
-        )));
+    let account = context.account_named(args.account.as_deref())?;
+    let app = tokio::select! {
+        app = App::open(context.settings, context.clock, Signals::default()) => app?,
+        () = stop.cancelled() => {
+            complain("stopped before the database was open; nothing is exported");
+            return Ok(Exit::CouldNotRun);
+        }
+    };
+    let mut snapshot = app.services.database.begin_snapshot().await?;
+    let (events, missing) = export::look_up(&mut snapshot, &account, &request).await?;
+    snapshot.rollback().await?;
+    if let Some(missing) = missing.filter(|_| events.is_empty()) {
+        return Err(Failure::could_not_run(show::safe(&missing)));
     }
-    let app = App::open(context.settings, context.clock, Signals::default()).await?;
     let progress = Arc::new(Progress::new(screen, args.json || loudness == Loudness::Quiet));
     let (daemon, _lock) = start(&app, &progress)?.unzip();
     let job = insert(&app, &account, args, &request).await?;
@@ -94,30 +105,43 @@ pub(super) async fn run(args: &ExportArgs, context: Context, out: &mut dyn Write
         }
         Some(view) => {
             let report = read_report(&app, job).await?;
-            if let Some(folder) = &args.out {
-                copy_out(&app, &report, folder)?;
-            }
+            let copied = args.out.as_deref().map(|folder| copy_out(&app, &report, folder).map(|()| folder)).transpose();
             if args.json {
                 show::write_json(out, &report)?;
             } else {
-                write_report(out, &app, &report, args.out.as_deref())?;
+                write_report(out, &app, &report, copied.as_ref().ok().copied().flatten())?;
             }
-            exit_of(view.state)
+            match copied {
+                Ok(_) => exit_of(view.state),
+                Err(failure) => {
+                    out.flush()?;
+                    complain(&failure.to_string());
+                    failure.exit()
+                }
+            }
         }
     };
     out.flush()?;
     if let Some(daemon) = daemon {
-        daemon.deliver_mails().await?;
+        tokio::select! {
+            () = daemon.deliver_messages() => {}
+            () = stop.cancelled() => {}
+        }
+        daemon.deliver_last_mails().await?;
         daemon.stop().await;
     }
     Ok(exit)
 }
 
 fn request_of(args: &ExportArgs) -> Result<ExportRequest, Failure> {
-    let words = args.media.iter().map(String::as_str).filter(|word| *word != "none");
-    let media = if args.media.is_empty() { Some(MediaSwitches::ALL) } else { MediaSwitches::of_words(words) };
+    let words = || args.media.iter().map(String::as_str).filter(|word| *word != "none");
+    let media = if args.media.is_empty() { Some(MediaSwitches::ALL) } else { MediaSwitches::of_words(words()) };
     let media = media.ok_or_else(|| {
-        Failure::could_not_run("a kind of media is none of `image`, `video`, `audio`, `document`, `none`".to_owned())
+        let unknown = words().find(|word| MediaSwitches::of_words([*word]).is_none()).unwrap_or_default();
+        Failure::could_not_run(format!(
+            "`{}` is no kind of media; there are `image`, `video`, `audio`, `document` and `none`",
+            show::safe(unknown)
+        ))
     })?;
     let mut formats = if args.format.is_empty() { Format::ALL.to_vec() } else { args.format.clone() };
     formats.sort_unstable();
@@ -132,6 +156,7 @@ fn request_of(args: &ExportArgs) -> Result<ExportRequest, Failure> {
         private: args.private,
         keep: KEEP,
         due_at: None,
+        with_handlers: args.with_handlers,
     })
 }
 
@@ -160,8 +185,13 @@ async fn read_report(app: &App, job: JobId) -> Result<ExportReport, Failure> {
 
 /// Copies the newest good files of each event, each whole or not at all.
 fn copy_out(app: &App, report: &ExportReport, into: &Path) -> Result<(), Failure> {
-    let failed = |path: &Path, error: io::Error| {
-        Failure::could_not_run(format!("could not copy to `{}`: {error}", show::path(path)))
+    let failed = |run: &Path, path: &Path, error: io::Error| {
+        Failure::could_not_run(format!(
+            "the export itself went well and lies in `{}`, but it could not be copied to `{}`: {error}; take it from \
+             there, or make that folder writable and export again",
+            show::path(run),
+            show::path(path)
+        ))
     };
     let outbox = &app.settings.folders().outbox;
     for event in &report.events {
@@ -170,9 +200,9 @@ fn copy_out(app: &App, report: &ExportReport, into: &Path) -> Result<(), Failure
         let name = run.parent().and_then(Path::file_name).unwrap_or_default().to_owned();
         let folder = into.join(name);
         let files = event.formats.iter().flat_map(|format| &format.files).map(|file| file.path.as_str());
-        for name in files.chain([crate::export::SUMS, crate::export::MANIFEST]) {
+        for name in files.chain([export::SUMS, export::MANIFEST]) {
             let to = folder.join(name);
-            copy(&run.join(name), &to).map_err(|error| failed(&to, error))?;
+            copy(&run.join(name), &to).map_err(|error| failed(&run, &to, error))?;
         }
     }
     Ok(())
@@ -189,12 +219,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
 
 fn write_report(out: &mut dyn Write, app: &App, report: &ExportReport, copied: Option<&Path>) -> Result<(), Failure> {
     let style = Tone::of_state(report.state).style();
-    writeln!(
-        out,
-        "\n{style}{}{style:#}: {}",
-        super::report::capital(report.state.as_str()),
-        show::safe(&report.summary)
-    )?;
+    writeln!(out, "\n{style}{}{style:#}: {}", capital(report.state.as_str()), show::safe(&report.summary))?;
     for event in &report.events {
         write_event(out, app, event)?;
     }

@@ -8,9 +8,11 @@ use std::time::Duration;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
+use super::daemon::{self as daemons, Daemon as Beside};
 use super::progress::Progress;
 use super::report::write_report;
-use super::{Context, Exit, Failure, Loudness, show};
+use super::show::Screen;
+use super::{Context, Exit, Failure, Loudness, complain, show};
 use crate::app::{App, AppError, Daemon, Parts};
 use crate::inbox::{self, CopyOrder, Moment};
 use crate::lifecycle;
@@ -39,6 +41,9 @@ pub(crate) struct ImportArgs {
     /// Import the same bytes again
     #[arg(long)]
     pub(crate) again: bool,
+    /// Tell event handlers of what is imported, or not [default: as the archive or its account says]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) with_handlers: Option<bool>,
     /// Print each result as JSON, one after the other
     #[arg(long)]
     pub(crate) json: bool,
@@ -52,41 +57,68 @@ pub(super) async fn run(args: &ImportArgs, context: Context, out: &mut dyn Write
     let stop = CancellationToken::new();
     lifecycle::stop_on_signals(stop.clone())?;
     let (screen, loudness) = (context.screen, context.loudness);
-    let account = account_of(args, &context)?;
-    let app = App::open(context.settings, context.clock, Signals::default()).await?;
+    let account = context.account_named(args.account.as_deref())?;
+    let (files, mut worst) = those_at_hand(&args.files);
+    if files.is_empty() {
+        return Ok(worst);
+    }
+    context.may_add_work()?;
+    let app = tokio::select! {
+        app = App::open(context.settings, context.clock, Signals::default()) => app?,
+        () = stop.cancelled() => {
+            complain("stopped before the database was open; nothing is imported");
+            return Ok(Exit::CouldNotRun);
+        }
+    };
     let progress = Arc::new(Progress::new(screen, args.json || loudness == Loudness::Quiet));
     let (daemon, _lock) = start(&app, &progress)?.unzip();
-    let mut worst = Exit::AllIn;
-    for file in &args.files {
-        let exit = import(args, &app, &account, file, daemon.as_ref(), &progress, &stop, out).await;
+    for file in files {
+        let exit = import(args, &app, &account, file, daemon.as_ref(), &progress, &stop, screen, out).await;
         worst = worst.max(match exit {
             Ok(exit) => exit,
-            Err(failure) if args.files.len() > 1 => {
-                writeln!(out, "{}: {failure}", show::path(file))?;
+            Err(failure @ Failure::Output(_)) => return Err(failure),
+            Err(failure) => {
+                complain(&format!("`{}`: {failure}", show::path(file)));
                 failure.exit()
             }
-            Err(failure) => return Err(failure),
         });
         if stop.is_cancelled() {
             break;
         }
     }
     if let Some(daemon) = daemon {
-        daemon.deliver_mails().await?;
+        tokio::select! {
+            () = daemon.deliver_messages() => {}
+            () = stop.cancelled() => {}
+        }
+        daemon.deliver_last_mails().await?;
         daemon.stop().await;
     }
     Ok(worst)
 }
 
-fn account_of(args: &ImportArgs, context: &Context) -> Result<String, Failure> {
-    let Some(name) = &args.account else { return Ok(context.settings.inbox.default_account.clone()) };
-    match context.settings.account(name) {
-        Some(account) => Ok(account.name.clone()),
-        None => Err(Failure::could_not_run(format!(
-            "there is no account `{}`; `eventferry accounts list` shows them",
-            show::safe(name)
-        ))),
+/// The files that can be read; of the others it is said why not, and how bad that is.
+fn those_at_hand(files: &[PathBuf]) -> (Vec<&Path>, Exit) {
+    let mut at_hand = Vec::new();
+    for file in files {
+        match obstacle_to_reading(file) {
+            None => at_hand.push(file.as_path()),
+            Some(obstacle) => complain(&obstacle),
+        }
     }
+    let worst = if at_hand.len() == files.len() { Exit::AllIn } else { Exit::CouldNotRun };
+    (at_hand, worst)
+}
+
+fn obstacle_to_reading(file: &Path) -> Option<String> {
+    let shown = show::path(file);
+    // Opening what is no file may wait for ever.
+    let opened = match std::fs::metadata(file) {
+        Ok(metadata) if !metadata.is_file() => return Some(format!("`{shown}` is no file; name an archive")),
+        looked_at => looked_at.and_then(|_| std::fs::File::open(file)),
+    };
+    let error = opened.err()?;
+    Some(format!("`{shown}` cannot be read: {error}; look whether it is there and may be read"))
 }
 
 /// Starts the parts of a daemon that work on jobs, unless a daemon works on this root already.
@@ -111,19 +143,24 @@ async fn import(
     daemon: Option<&Daemon>,
     progress: &Arc<Progress>,
     stop: &CancellationToken,
+    screen: Screen,
     out: &mut dyn Write,
 ) -> Result<Exit, Failure> {
     let clock = &app.services.clock;
+    let folder = show::path(&app.settings.folders().work);
     let (work, original, moment) = (app.settings.folders().work.clone(), file.to_owned(), Moment::now(clock));
     let (job, account, again) = (JobId(clock.new_id()), account.to_owned(), args.again);
+    let with_handlers = args.with_handlers;
     let copied = tokio::task::spawn_blocking(move || {
-        let order = CopyOrder { job, account: &account, archive_name: None, again, retry_of: None };
+        let order = CopyOrder { job, account: &account, archive_name: None, again, retry_of: None, with_handlers };
         inbox::copy_in(&work, &original, &order, moment)
     });
-    let held = copied
-        .await
-        .map_err(|error| Failure::could_not_run(error.to_string()))?
-        .map_err(|error| Failure::could_not_run(format!("could not copy `{}`: {error}", show::path(file))))?;
+    let held = copied.await.map_err(|error| Failure::could_not_run(error.to_string()))?.map_err(|error| {
+        Failure::could_not_run(format!(
+            "could not copy it: {error}; look whether it is a file that is there and may be read, and whether \
+                 `{folder}` can be written"
+        ))
+    })?;
     app.record(&held.claimed).await?;
     held.release();
     if let Some(daemon) = daemon {
@@ -133,7 +170,7 @@ async fn import(
     let ended = wait_for_end(app, job, progress, stop).await?;
     progress.clear();
     let Some(view) = ended else {
-        writeln!(out, "Stopped. Job {job} goes on with the next `eventferry run` or `eventferry import`.")?;
+        complain(&format!("stopped; job {job} goes on with the next `eventferry run` or `eventferry import`"));
         return Ok(Exit::CouldNotRun);
     };
     if let Some(daemon) = daemon {
@@ -143,7 +180,8 @@ async fn import(
     if args.json {
         show::write_json(out, &report)?;
     } else {
-        write_report(out, app, &view, &report).await?;
+        let beside = if daemon.is_some() { Beside::Stopped } else { daemons::look(&app.settings) };
+        write_report(out, screen, app, &beside, &view, &report).await?;
     }
     out.flush()?;
     Ok(exit_of(view.state))

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::config::load_templates;
+use super::daemon::{self, Daemon};
 use super::show::{Tone, cell, lasting, path, safe, time, toned, write_json, write_table};
 use super::{Context, Exit, Failure, Loudness};
 use crate::app::transport_of;
@@ -82,18 +83,22 @@ impl From<&MailEntry> for MailDocument {
 
 impl MailDocument {
     /// What became of it, in one line.
-    pub(super) fn describe(&self, now: Timestamp) -> (String, Tone) {
+    pub(super) fn describe(&self, now: Timestamp, daemon: &Daemon) -> (String, Tone) {
         let reason = self.last_error.as_deref().map(|reason| format!(": {}", safe(reason))).unwrap_or_default();
         match MailState::parse(self.state).unwrap_or(MailState::Off) {
             MailState::Sent => {
                 let when = self.sent_at.map(|at| format!(" {}", time(at))).unwrap_or_default();
                 (format!("sent{when}"), Tone::Good)
             }
-            MailState::Queued => match self.next_attempt_at {
-                Some(next) if next > now => {
+            MailState::Queued => match (daemon.none_here("sends it"), self.next_attempt_at) {
+                (Some(none_here), _) => (format!("waits to be sent{reason}; {none_here}"), Tone::Doubtful),
+                (None, Some(next)) if next > now && self.attempts == 0 => {
+                    ("waits a moment for others, to go with them in a digest".to_owned(), Tone::Plain)
+                }
+                (None, Some(next)) if next > now => {
                     (format!("waits, is tried again in {}{reason}", lasting(next - now)), Tone::Doubtful)
                 }
-                _ => (format!("waits to be sent{reason}"), Tone::Plain),
+                (None, _) => (format!("waits to be sent{reason}"), Tone::Plain),
             },
             MailState::Failed => (format!("failed{reason}"), Tone::Bad),
             MailState::Off => ("not sent: mails of this kind are switched off".to_owned(), Tone::Faint),
@@ -178,9 +183,9 @@ async fn list(args: &ListArgs, context: &Context, out: &mut dyn Write) -> Result
         }
         return Ok(());
     }
-    let now = context.clock.now();
+    let (now, daemon) = (context.clock.now(), daemon::look(&context.settings));
     let rows = found.iter().map(|mail| {
-        let (line, tone) = mail.describe(now);
+        let (line, tone) = mail.describe(now, &daemon);
         let to = mail.recipient.as_deref().map_or_else(|| toned("nobody", Tone::Faint), cell);
         vec![cell(time(mail.created_at)), cell(&mail.kind), to, cell(&mail.subject), toned(line, tone)]
     });

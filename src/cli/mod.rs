@@ -2,6 +2,7 @@
 //!
 //! A command takes its arguments, a `Context` and a writer, and gives back how it ended; only [`main`] knows the process.
 
+mod access;
 mod accounts;
 mod check;
 mod completions;
@@ -11,6 +12,7 @@ mod daemon;
 mod events;
 mod exit;
 mod export;
+mod handlers;
 mod import;
 mod jobs;
 mod logs;
@@ -111,6 +113,9 @@ enum Command {
     /// Accounts: who may drop archives
     #[command(subcommand)]
     Accounts(accounts::AccountsCommand),
+    /// Event handlers: who is told of what was imported
+    #[command(subcommand)]
+    Handlers(handlers::HandlersCommand),
     /// Everything at once: daemon, jobs, files that wait, mails, free space
     Status(status::StatusArgs),
     /// The configuration in force
@@ -143,12 +148,17 @@ pub fn main() -> ExitCode {
         // The reader has seen enough, as `head` does.
         Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Exit::AllIn.into(),
         Err(failure) => {
-            let style = show::Tone::Bad.style();
-            let _ =
-                writeln!(anstream::stderr(), "{style}eventferry:{style:#} {}", show::safe_lines(&failure.to_string()));
+            complain(&failure.to_string());
             failure.exit().into()
         }
     }
+}
+
+/// Says on standard error what went wrong.
+fn complain(text: &str) {
+    let style = show::Tone::Bad.style();
+    // Where not even this can be written, the exit code is all there is.
+    let _ = writeln!(anstream::stderr(), "{style}eventferry:{style:#} {}", show::safe_lines(text));
 }
 
 /// Does what needs no settings, or loads them and goes on.
@@ -175,7 +185,7 @@ async fn dispatch(
     out: &mut dyn Write,
 ) -> Result<Exit, Failure> {
     match command {
-        Command::Run(args) => run::run(args, context, out).await,
+        Command::Run(args) => run::run(args, context, sources, out).await,
         Command::Import(args) => import::run(args, context, out).await,
         Command::Check(args) => check::run(args, context, out).await,
         Command::Export(args) => export::run(args, context, out).await,
@@ -183,6 +193,7 @@ async fn dispatch(
         Command::Jobs(command) => jobs::run(command, &context, out).await,
         Command::Events(command) => events::run(command, &context, out).await,
         Command::Accounts(command) => accounts::run(command, &context, out).await,
+        Command::Handlers(command) => handlers::run(command, &context, out).await,
         Command::Status(args) => status::run(args, &context, out).await,
         Command::Config(command) => config::run(command, &context, sources, out),
         Command::Mail(command) => mail::run(command, &context, out).await,
@@ -203,9 +214,8 @@ impl Cli {
 
 impl Global {
     fn sources(&self) -> Sources {
-        let level = self.log_level.iter().map(|level| ("log.level".to_owned(), level.clone()));
-        let set = self.set.iter().cloned().chain(level).collect();
-        Sources::of_process(self.config.clone(), Overrides { root: self.root.clone(), set })
+        let (root, set, log_level) = (self.root.clone(), self.set.clone(), self.log_level.clone());
+        Sources::of_process(self.config.clone(), Overrides { root, set, log_level })
     }
 
     fn loudness(&self) -> Loudness {

@@ -2,11 +2,15 @@
 
 use std::io::Write;
 
+use super::daemon::Daemon;
+use super::mail::MailDocument;
+use super::show::Screen;
 use super::{Failure, show};
 use crate::app::App;
 use crate::config::MailTransport;
 use crate::model::job::RestingPlace;
 use crate::model::report::DatasetCounts;
+use crate::model::words::capital;
 use crate::model::{Dataset, Problem, Report, Severity};
 use crate::outbox;
 use crate::store::jobs::JobView;
@@ -15,17 +19,27 @@ use crate::store::mails::{self, MailState};
 /// Problems that are shown; the files have all of them.
 const SHOWN: usize = 10;
 
-/// Writes the outcome of a job.
+/// Blanks before what is said below the first line of a problem.
+const BELOW: usize = 6;
+
+/// Writes the outcome of a job; `daemon` is the one beside this process.
 pub(super) async fn write_report(
     out: &mut dyn Write,
+    screen: Screen,
     app: &App,
+    daemon: &Daemon,
     view: &JobView,
     report: &Report,
 ) -> Result<(), Failure> {
     let style = show::Tone::of_state(report.state).style();
     writeln!(out, "\n{style}{}{style:#}: {}", capital(report.state.as_str()), show::safe(&report.summary))?;
     if let Some(event) = &report.event {
-        let verb = if event.created { "new" } else { "updated" };
+        let is_changed = report.datasets.values().any(|counts| counts.created + counts.updated + counts.gone > 0);
+        let verb = match (event.created, is_changed) {
+            (true, _) => "new",
+            (false, true) => "updated",
+            (false, false) => "unchanged",
+        };
         writeln!(out, "Event {} ({verb}): {}", event.id, show::safe(&event.name))?;
     }
     writeln!(out)?;
@@ -41,8 +55,8 @@ pub(super) async fn write_report(
     if report.links.session_speakers > 0 {
         writeln!(out, "Links between sessions and speakers: {}", report.links.session_speakers)?;
     }
-    write_problems(out, &report.problems, report.errors(), report.warnings())?;
-    write_places(out, app, view, report).await
+    write_problems(out, screen, report)?;
+    write_places(out, app, daemon, view, report).await
 }
 
 /// Writes what became of the records of each dataset that has any.
@@ -63,19 +77,15 @@ pub(super) fn write_counts<'a>(
         let said: Vec<String> =
             words.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
         if !said.is_empty() {
-            writeln!(out, "  {:<15} {}", dataset.as_str().replace('_', " "), said.join(", "))?;
+            writeln!(out, "  {:<15} {}", dataset.plural(), said.join(", "))?;
         }
     }
     Ok(())
 }
 
-/// Writes the first problems, errors before warnings.
-pub(super) fn write_problems(
-    out: &mut dyn Write,
-    problems: &[Problem],
-    errors: u64,
-    warnings: u64,
-) -> Result<(), Failure> {
+/// Writes the first problems.
+fn write_problems(out: &mut dyn Write, screen: Screen, report: &Report) -> Result<(), Failure> {
+    let (errors, warnings, problems) = (report.errors(), report.warnings(), &report.problems);
     if errors + warnings == 0 {
         writeln!(out, "No problems.")?;
         return Ok(());
@@ -87,10 +97,8 @@ pub(super) fn write_problems(
         .map(|(count, one, many)| show::counted(*count, one, many))
         .collect();
     writeln!(out, "\n{}:", capital(&said.join(", ")))?;
-    let errors_first = problems.iter().filter(|problem| problem.severity == Severity::Error);
-    let warnings_then = problems.iter().filter(|problem| problem.severity == Severity::Warning);
-    for problem in errors_first.chain(warnings_then).take(SHOWN) {
-        write_problem(out, problem)?;
+    for problem in errors_first(problems).take(SHOWN) {
+        write_problem(out, screen, problem)?;
     }
     if problems.len() > SHOWN {
         writeln!(out, "  … and {} more", problems.len() - SHOWN)?;
@@ -98,14 +106,31 @@ pub(super) fn write_problems(
     Ok(())
 }
 
-/// Writes one problem: what, where, which value, and what to do.
-pub(super) fn write_problem(out: &mut dyn Write, problem: &Problem) -> Result<(), Failure> {
-    writeln!(out, "  {} {}{}", problem.code, place_of(problem), show::safe(&problem.message))?;
+/// Errors before warnings, each in the order of the archive.
+pub(super) fn errors_first(problems: &[Problem]) -> impl Iterator<Item = &Problem> {
+    let of = move |severity| problems.iter().filter(move |problem: &&Problem| problem.severity == severity);
+    of(Severity::Error).chain(of(Severity::Warning))
+}
+
+/// Writes one problem: how bad, what, where, which value, and what to do.
+pub(super) fn write_problem(out: &mut dyn Write, screen: Screen, problem: &Problem) -> Result<(), Failure> {
+    let style = match problem.severity {
+        Severity::Error => show::Tone::Bad.style(),
+        Severity::Warning => show::Tone::Doubtful.style(),
+    };
+    let word = problem.severity.as_str();
+    write!(out, "  {style}{word}{style:#} ")?;
+    let what = format!("{} {}{}", problem.code, place_of(problem), show::safe(&problem.message));
+    show::write_wrapped(out, screen, word.len() + 3, BELOW, &what)?;
+    let mut below = |text: &str| {
+        write!(out, "{:BELOW$}", "")?;
+        show::write_wrapped(out, screen, BELOW, BELOW, text)
+    };
     if let Some(value) = &problem.value {
         let field = problem.field.as_deref().unwrap_or("value");
-        writeln!(out, "      {}: {}", show::safe(field), show::safe(value))?;
+        below(&format!("{}: {}", show::safe(field), show::safe(value)))?;
     }
-    writeln!(out, "      {}", show::safe(&problem.hint))?;
+    below(&show::safe(&problem.hint))?;
     Ok(())
 }
 
@@ -124,7 +149,13 @@ fn place_of(problem: &Problem) -> String {
 }
 
 /// Where to look for more.
-async fn write_places(out: &mut dyn Write, app: &App, view: &JobView, report: &Report) -> Result<(), Failure> {
+async fn write_places(
+    out: &mut dyn Write,
+    app: &App,
+    daemon: &Daemon,
+    view: &JobView,
+    report: &Report,
+) -> Result<(), Failure> {
     let folders = app.settings.folders();
     writeln!(out, "\nWhere to look:")?;
     if let Some(folder) = &view.result_folder {
@@ -157,7 +188,11 @@ async fn write_places(out: &mut dyn Write, app: &App, view: &JobView, report: &R
             MailState::Sent => format!("sent to {}", mail.recipient.as_deref().unwrap_or("nobody")),
             MailState::NoAddress => "not sent: the account has no address (`accounts.email`)".to_owned(),
             MailState::Off => "not sent: this kind of mail is switched off".to_owned(),
-            MailState::Queued => "waits to be sent".to_owned(),
+            // Only one that is held has not been tried by now.
+            MailState::Queued if *daemon == Daemon::Stopped && mail.attempts == 0 && mail.last_error.is_none() => {
+                "waits for others, to go with them in a digest before this command ends".to_owned()
+            }
+            MailState::Queued => MailDocument::from(&mail).describe(app.services.clock.now(), daemon).0,
             MailState::Digest => "goes with others in a digest".to_owned(),
             MailState::Failed => format!("not sent: {}", mail.last_error.as_deref().unwrap_or("it was refused")),
         };
@@ -167,9 +202,43 @@ async fn write_places(out: &mut dyn Write, app: &App, view: &JobView, report: &R
     Ok(())
 }
 
-/// The first letter large.
-pub(super) fn capital(text: &str) -> String {
-    let mut characters = text.chars();
-    let first: String = characters.next().into_iter().flat_map(char::to_uppercase).collect();
-    first + characters.as_str()
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+
+    use super::*;
+    use crate::model::Code;
+
+    fn written(columns: Option<u16>, problem: &Problem) -> String {
+        let mut out = Vec::new();
+        write_problem(&mut out, Screen { columns }, problem).unwrap();
+        anstream::adapter::strip_str(&String::from_utf8(out).unwrap()).to_string()
+    }
+
+    #[test]
+    fn a_problem_begins_with_its_severity_and_is_wrapped_on_a_terminal_only() {
+        let problem =
+            Problem::new(Code::MediaMissing, "this file is not in the archive", "add the file, or live without")
+                .in_file("speakers")
+                .at(3)
+                .in_field("photo_url")
+                .with_value("/images/a.png");
+        let lines = "  warning MEDIA_MISSING speakers record 3: this file is not in the archive\n\
+                     \u{20}     photo_url: /images/a.png\n\
+                     \u{20}     add the file, or live without\n";
+        assert_eq!(written(None, &problem), lines);
+        let wrapped = "  warning MEDIA_MISSING speakers record\n\
+                       \u{20}     3: this file is not in the archive\n\
+                       \u{20}     photo_url: /images/a.png\n\
+                       \u{20}     add the file, or live without\n";
+        assert_eq!(written(Some(41), &problem), wrapped);
+    }
+
+    #[test]
+    fn errors_come_first_and_keep_their_order() {
+        let problem = |code| Problem::new(code, "", "");
+        let all = [Code::MediaMissing, Code::FieldType, Code::NameMismatch, Code::DateInvalid].map(problem);
+        let codes: Vec<Code> = errors_first(&all).map(|problem| problem.code).collect();
+        assert_eq!(codes, [Code::FieldType, Code::DateInvalid, Code::MediaMissing, Code::NameMismatch]);
+    }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::show::{Tone, cell, safe, time, write_heading, write_json};
 use super::{Context, Exit, Failure};
 use crate::clock::Timestamp;
-use crate::config::{DatabaseAddress, ExportEntry};
+use crate::config::ExportEntry;
 use crate::model::JobId;
 use crate::store::schedules::{self, ScheduleRow};
 use crate::timetable::due;
@@ -81,10 +81,7 @@ pub(super) async fn run(command: &ScheduleCommand, context: &Context, out: &mut 
 async fn gather(context: &Context) -> Result<Vec<ScheduleDocument>, Failure> {
     let settings = &context.settings;
     // What is due is known before there is a database.
-    let database = match &settings.database.address {
-        DatabaseAddress::Sqlite(file) if !file.exists() => None,
-        DatabaseAddress::Sqlite(_) | DatabaseAddress::Postgres(_) => Some(context.open_database().await?),
-    };
+    let database = if context.has_database()? { Some(context.open_database().await?) } else { None };
     let rows = match &database {
         Some(database) => schedules::all(database).await?,
         None => Vec::new(),

@@ -6,9 +6,10 @@ use std::path::Path;
 use chrono::TimeDelta;
 use clap::builder::styling::{AnsiColor, Style};
 use comfy_table::presets::NOTHING;
-use comfy_table::{Attribute, CellAlignment, Color, ContentArrangement, Table};
+use comfy_table::{Attribute, CellAlignment, Color, ColumnConstraint, ContentArrangement, Table, Width};
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
+use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::fsx;
@@ -136,15 +137,51 @@ fn write_blocks(out: &mut dyn Write, screen: Screen, header: &[&str], rows: Vec<
 fn narrowest(header: &[&str], rows: &[Vec<Cell>]) -> usize {
     /// Columns that a longer cell needs at least.
     const WORD: usize = 12;
-    let widest = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.text.width()).max();
+    let needed = |cell: &Cell| cell.text.width().min(WORD).max(unbreakable(&cell.text));
+    let widest = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(needed).max();
     let columns = header.iter().enumerate();
-    columns.map(|(column, title)| GAP + widest(column).unwrap_or(0).min(WORD).max(title.width())).sum()
+    columns.map(|(column, title)| GAP + widest(column).unwrap_or(0).max(title.width())).sum()
+}
+
+/// Columns of the longest word that is an id, perhaps with a bracket or a stop: nobody can copy one that is broken. Paths
+/// that end in an id are longer than a column can be, and are broken like any text.
+fn unbreakable(text: &str) -> usize {
+    let is_id = |word: &&str| {
+        let bare = word.trim_matches(|character: char| character.is_ascii_punctuation());
+        bare.len() == Uuid::nil().hyphenated().to_string().len() && Uuid::try_parse(bare).is_ok()
+    };
+    text.split(' ').filter(is_id).map(UnicodeWidthStr::width).max().unwrap_or(0)
 }
 
 /// Writes names and what they stand for, one pair a line.
 pub(super) fn write_facts(out: &mut dyn Write, screen: Screen, facts: Vec<(&str, Cell)>) -> io::Result<()> {
     let rows = facts.into_iter().map(|(name, value)| vec![toned(name, Tone::Label), value]).collect();
     write_rows(out, screen, Table::new(), rows)
+}
+
+/// Writes a text behind what stands on the line already, which is `begun` columns. On a terminal it is wrapped between
+/// words, and further lines begin with `indent` blanks; a word that is longer than a line stays whole.
+pub(super) fn write_wrapped(
+    out: &mut dyn Write,
+    screen: Screen,
+    begun: usize,
+    indent: usize,
+    text: &str,
+) -> io::Result<()> {
+    let columns = screen.columns.map_or(usize::MAX, usize::from);
+    let mut column = begun;
+    for (index, word) in text.split(' ').enumerate() {
+        if index > 0 && column.saturating_add(1 + word.width()) > columns {
+            write!(out, "\n{:indent$}", "")?;
+            column = indent;
+        } else if index > 0 {
+            write!(out, " ")?;
+            column += 1;
+        }
+        write!(out, "{word}")?;
+        column += word.width();
+    }
+    writeln!(out)
 }
 
 /// Writes a heading with an empty line above.
@@ -166,11 +203,20 @@ fn write_rows(out: &mut dyn Write, screen: Screen, mut table: Table, rows: Vec<V
         Some(columns) => table.set_content_arrangement(ContentArrangement::Dynamic).set_width(columns),
         None => table.set_content_arrangement(ContentArrangement::Disabled),
     };
+    let mut least: Vec<usize> = Vec::new();
     for row in rows {
+        least.resize(least.len().max(row.len()), 0);
+        for (least, cell) in least.iter_mut().zip(&row) {
+            *least = unbreakable(&cell.text).max(*least);
+        }
         table.add_row(row.into_iter().map(Cell::into_comfy));
     }
-    for column in table.column_iter_mut() {
+    for (column, least) in table.column_iter_mut().zip(least) {
         column.set_padding((0, u16::try_from(GAP).unwrap_or(0)));
+        if screen.columns.is_some() && least > 0 {
+            let columns = u16::try_from(least + GAP).unwrap_or(u16::MAX);
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(columns)));
+        }
     }
     for line in table.lines() {
         writeln!(out, "{}", line.trim_end())?;
@@ -259,23 +305,7 @@ pub(super) fn size(bytes: u64) -> String {
     format!("{}.{} {unit}", tenths / 10, tenths % 10)
 }
 
-/// A number with a comma between thousands.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// A number with what it counts: `1 record`, `2,000 records`.
-pub(super) fn counted(number: u64, one: &str, many: &str) -> String {
-    format!("{} {}", grouped(number), if number == 1 { one } else { many })
-}
+pub(super) use crate::model::words::{counted_grouped as counted, grouped};
 
 /// The shortest beginnings that tell these ids apart, whole ids in a pipe. All commands take such a beginning.
 pub(super) fn short_ids(screen: Screen, ids: &[JobId]) -> Vec<String> {
@@ -346,6 +376,18 @@ mod tests {
              Count  5\n\
              Words  some more words\n"
         );
+    }
+
+    #[test]
+    fn an_id_is_never_broken() {
+        let id = "0199a0f2-7c3e-7bd1-8a44-0c5d2e1f9a10";
+        let row = || vec![cell(id), cell("many words that take all the room there is"), cell(format!("as job {id}."))];
+        for columns in [60, 80, 90, 100, 130] {
+            let screen = Screen { columns: Some(columns) };
+            let page = written(|out| write_table(out, screen, &["Message", "Words", "Why"], vec![row(), row()]));
+            assert_eq!(page.matches(id).count(), 4, "{columns}:\n{page}");
+            assert!(page.lines().all(|line| line.width() <= usize::from(columns)), "{columns}:\n{page}");
+        }
     }
 
     #[test]

@@ -7,12 +7,14 @@ use std::io::Write;
 use clap::Args;
 
 use super::daemon::Daemon;
+use super::handlers::{HandlerDocument, state_line};
 use super::jobs::describe;
 use super::show::{
-    Cell, Tone, cell, counted, lasting, safe, short_ids, size, time, time_and_age, toned, write_facts, write_heading,
-    write_json, write_table,
+    Cell, Tone, cell, counted, grouped, lasting, safe, short_ids, size, time, time_and_age, toned, write_facts,
+    write_heading, write_json, write_table,
 };
 use super::{Context, Exit, Failure};
+use crate::clock::Timestamp;
 use crate::model::JobState;
 
 use gather::{DatabaseStatus, Gathered, ScheduleStatus, Status, gather};
@@ -31,12 +33,17 @@ pub(super) struct StatusArgs {
 /// Prints everything at once.
 pub(super) async fn run(args: &StatusArgs, context: &Context, out: &mut dyn Write) -> Result<Exit, Failure> {
     let Gathered { status, trouble } = gather(context).await;
-    if args.json {
-        write_json(out, &status)?;
-    } else {
-        write_status(&status, context, out)?;
+    match (args.json, trouble) {
+        (true, trouble) => {
+            write_json(out, &status)?;
+            trouble.map_or(Ok(Exit::AllIn), Err)
+        }
+        (false, trouble) => {
+            write_status(&status, context, out)?;
+            // The page has said why.
+            Ok(trouble.map_or(Exit::AllIn, |failure| failure.exit()))
+        }
     }
-    trouble.map_or(Ok(Exit::AllIn), Err)
 }
 
 /// When an export runs next, and whether it fails.
@@ -50,15 +57,32 @@ fn schedule_line(schedule: &ScheduleStatus) -> Cell {
     toned(format!("{line}; failed {} times in a row: {error}", schedule.failures), Tone::Bad)
 }
 
+/// How a handler does, and what waits for it.
+fn handler_line(handler: &HandlerDocument, now: Timestamp) -> Cell {
+    let (line, tone) = state_line(handler, now);
+    let mut told = vec![format!("{}, {line}", handler.name)];
+    if handler.undelivered > 0 {
+        told.push(format!("{} undelivered", grouped(handler.undelivered)));
+    }
+    if handler.dead > 0 {
+        told.push(counted(handler.dead, "dead letter", "dead letters"));
+    }
+    let tone = if handler.dead > 0 { Tone::Bad } else { tone };
+    toned(told.join("; "), tone)
+}
+
 fn write_status(status: &Status, context: &Context, out: &mut dyn Write) -> Result<(), Failure> {
     let mut facts = vec![
         ("Root", cell(&status.root)),
         ("Daemon", daemon(&status.daemon)),
         ("Database", database(&status.database)),
+        ("Inbox", inbox(status)),
         ("Jobs", jobs(status)),
         ("Mails", mails(status)),
     ];
     facts.extend(status.schedules.iter().map(|schedule| ("Export", schedule_line(schedule))));
+    let now = context.clock.now();
+    facts.extend(status.handlers.iter().map(|handler| ("Handler", handler_line(handler, now))));
     facts.extend(status.free_space.iter().map(|space| {
         let floor = format!("{} free, no job begins below {} ({})", size(space.bytes), size(space.floor), space.folder);
         ("Disk", toned(floor, if space.is_low { Tone::Bad } else { Tone::Plain }))
@@ -88,18 +112,40 @@ fn database(database: &DatabaseStatus) -> Cell {
     }
 }
 
+fn inbox(status: &Status) -> Cell {
+    let folder = &status.inbox.folder;
+    match (status.inbox.exists, &status.database) {
+        (true, _) => cell(folder),
+        (false, DatabaseStatus::Missing { .. }) => {
+            toned(format!("{folder}: not there yet, the first run or import makes it"), Tone::Doubtful)
+        }
+        (false, _) => toned(
+            format!("{folder}: missing, so nothing is taken; create it, or mount the file system on which it lies"),
+            Tone::Bad,
+        ),
+    }
+}
+
 /// `1 running, 2 blocked, 371 succeeded`
 fn jobs(status: &Status) -> Cell {
     let some = status.jobs.counts.iter().filter(|(_, count)| **count > 0);
     let words: Vec<String> = some.map(|(state, count)| format!("{count} {state}")).collect();
-    if words.is_empty() { toned("none", Tone::Faint) } else { cell(words.join(", ")) }
+    counts_cell(status, &words)
 }
 
 /// `2 queued, 1 failed, 40 sent`
 fn mails(status: &Status) -> Cell {
     let words: Vec<String> =
         status.mails.counts.iter().map(|(state, count)| format!("{count} {}", state.replace('_', " "))).collect();
-    if words.is_empty() { toned("none", Tone::Faint) } else { cell(words.join(", ")) }
+    counts_cell(status, &words)
+}
+
+fn counts_cell(status: &Status, words: &[String]) -> Cell {
+    match &status.database {
+        DatabaseStatus::Failing { .. } => toned("unknown", Tone::Doubtful),
+        _ if words.is_empty() => toned("none", Tone::Faint),
+        _ => cell(words.join(", ")),
+    }
 }
 
 fn write_jobs(status: &Status, context: &Context, out: &mut dyn Write) -> Result<(), Failure> {
@@ -112,7 +158,7 @@ fn write_jobs(status: &Status, context: &Context, out: &mut dyn Write) -> Result
     let ids = short_ids(context.screen, &unfinished.iter().map(|job| job.id).collect::<Vec<_>>());
     let rows = unfinished.iter().zip(ids).map(|(job, id)| {
         let state = toned(job.state.as_str(), Tone::of_state(job.state));
-        vec![cell(id), state, cell(&job.account), cell(&job.archive.name), cell(describe(job, now))]
+        vec![cell(id), state, cell(&job.account), cell(&job.archive.name), cell(describe(job, now, &status.daemon))]
     });
     write_table(out, context.screen, &["Job", "State", "Account", "Archive", ""], rows.collect())?;
     let all: u64 = JobState::ALL
@@ -159,7 +205,7 @@ fn write_mails(status: &Status, context: &Context, out: &mut dyn Write) -> Resul
     write_heading(out, "Mails that wait or failed")?;
     let now = context.clock.now();
     let rows = status.mails.troubled.iter().map(|mail| {
-        let (line, tone) = mail.describe(now);
+        let (line, tone) = mail.describe(now, &status.daemon);
         let to = mail.recipient.as_deref().unwrap_or("nobody");
         vec![cell(lasting(now - mail.created_at)), cell(to), cell(&mail.subject), toned(line, tone)]
     });
@@ -172,6 +218,9 @@ fn write_told(status: &Status, context: &Context, out: &mut dyn Write) -> Result
         return Ok(());
     }
     write_heading(out, "Told to the admin")?;
+    if context.settings.mail.admin.is_none() {
+        writeln!(out, "not sent: `mail.admin` is not set")?;
+    }
     let now = context.clock.now();
     for told in &status.told_admin {
         writeln!(out, "{}  {}", time_and_age(told.at, now), safe(&told.title))?;

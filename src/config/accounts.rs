@@ -6,11 +6,12 @@ use lettre::Address;
 
 use super::import::{ImportSection, ON_ERROR, ON_EXISTING};
 use super::inbox::InboxSection;
-use super::reader::{Reader, Rule};
+use super::reader::{DEFAULT, Reader, Rule, list_of};
 use crate::model::{OnError, OnExisting};
 
 /// Keys that a block may have; asked for where one is misspelt.
-pub(super) const FIELDS: [&str; 6] = ["name", "email", "display_name", "on_error", "on_existing", "allow"];
+pub(super) const FIELDS: [&str; 7] =
+    ["name", "email", "display_name", "on_error", "on_existing", "with_handlers", "allow"];
 
 /// Longest name, in bytes.
 const NAME_BYTES: usize = 64;
@@ -28,6 +29,8 @@ pub struct Account {
     pub on_error: OnError,
     /// What happens with an event that is there.
     pub on_existing: OnExisting,
+    /// Whether handlers are called.
+    pub with_handlers: bool,
     /// What its archives may decide.
     pub allow: Vec<Allow>,
 }
@@ -86,6 +89,7 @@ pub(super) fn read(reader: &mut Reader, inbox: &InboxSection, import: &ImportSec
             display_name: inbox.default_account.clone(),
             on_error: import.on_error,
             on_existing: import.on_existing,
+            with_handlers: import.with_handlers,
             allow: ALLOWED_BY_DEFAULT.to_vec(),
         };
         accounts.insert(0, default);
@@ -118,12 +122,20 @@ fn read_block(reader: &mut Reader, block: &str, inbox: &InboxSection, import: &I
         let rule = format!("must not be ignored: its folder matches `{}` of `inbox.ignore`", pattern.as_str());
         reader.fault(&key("name"), &Rule::new(rule, "choose another name, or take the pattern away"));
     }
-    Account {
+    let account = Account {
         email: reader.address(&key("email")),
         display_name: reader.optional_text(&key("display_name")).unwrap_or_else(|| name.clone()),
         on_error: reader.optional_choice(&key("on_error"), &ON_ERROR).unwrap_or(import.on_error),
         on_existing: reader.optional_choice(&key("on_existing"), &ON_EXISTING).unwrap_or(import.on_existing),
+        with_handlers: reader.optional_switch(&key("with_handlers")).unwrap_or(import.with_handlers),
         allow: reader.optional_choices(&key("allow"), &ALLOW).unwrap_or_else(|| ALLOWED_BY_DEFAULT.to_vec()),
         name,
-    }
+    };
+    reader.in_force(&key("display_name"), account.display_name.as_str(), &format!("`{}`", key("name")));
+    reader.in_force(&key("on_error"), account.on_error.as_str(), "`import.on_error`");
+    reader.in_force(&key("on_existing"), account.on_existing.as_str(), "`import.on_existing`");
+    reader.in_force(&key("with_handlers"), account.with_handlers.to_string(), "`import.with_handlers`");
+    let allowed = ALLOW.iter().filter(|(_, what)| account.allows(*what)).map(|(word, _)| *word);
+    reader.in_force(&key("allow"), list_of(allowed), DEFAULT);
+    account
 }

@@ -6,7 +6,8 @@ use chrono_tz::Tz;
 
 use super::accounts::{self, Account};
 use super::inbox::InboxSection;
-use super::reader::{Reader, Rule};
+use super::reader::{DEFAULT, Reader, Rule, list_of};
+use super::units;
 use crate::model::export::{ALL_EVENTS, Format, Keep, MediaSwitches};
 use crate::timetable::due::Missed;
 use crate::timetable::expression::Expression;
@@ -59,7 +60,7 @@ pub struct ExportEntry {
     pub keep: Keep,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum MissedWord {
     One,
     None,
@@ -117,6 +118,23 @@ fn read_block(reader: &mut Reader, block: &str, inbox: &InboxSection, accounts: 
         runs: reader.optional_number(&key("keep"), 0..=100_000).unwrap_or(30),
         days: reader.optional_number(&key("keep_days"), 0..=100_000).unwrap_or(0),
     };
+    reader.in_force(&key("account"), account.as_str(), "`inbox.default_account`");
+    let missed_words = MISSED.iter().filter(|(_, word)| *word == missed).map(|(word, _)| *word);
+    for (field, value) in [
+        ("events", list_of(events.iter().map(String::as_str))),
+        ("formats", list_of(formats.iter().map(|format| format.as_str()))),
+        ("media", list_of(kinds.map(|(word, _)| word))),
+        ("private", private.to_string()),
+        ("zone", zone.name().to_owned()),
+        ("missed", missed_words.collect()),
+        ("missed_at_most", at_most.to_string()),
+        ("missed_within", units::show_duration(within)),
+        ("jitter", units::show_duration(jitter)),
+        ("keep", keep.runs.to_string()),
+        ("keep_days", keep.days.to_string()),
+    ] {
+        reader.in_force(&key(field), value, DEFAULT);
+    }
     Some(ExportEntry {
         name,
         account,

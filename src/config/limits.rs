@@ -22,6 +22,8 @@ pub struct LimitsSection {
     pub path_length: usize,
     /// Nesting of lists and objects, from 1 to 120: the JSON parser itself stops at 128.
     pub json_depth: usize,
+    /// Records, and references between them.
+    pub records: u64,
     /// Bytes of one record.
     pub record_bytes: usize,
     /// Problems that are kept one by one per job; those above are only counted.
@@ -38,6 +40,7 @@ impl LimitsSection {
             ratio: reader.number("limits.ratio", 2..=1_000_000),
             path_length: reader.number("limits.path_length", 16..=65_535),
             json_depth: reader.number("limits.json_depth", 1..=120),
+            records: reader.number("limits.records", 1..=10_000_000_000),
             record_bytes: usize::try_from(reader.size("limits.record_bytes", 1024..=1 << 30)).unwrap_or(usize::MAX),
             problems_kept: reader.number("limits.problems_kept", 1..=10_000_000),
         }

@@ -48,6 +48,8 @@ pub struct MailSwitches {
     pub partial: bool,
     /// Events were exported.
     pub exported: bool,
+    /// A schedule found nothing new to export.
+    pub export_unchanged: bool,
     /// An event was not exported.
     pub export_failed: bool,
     /// An upload stays unfinished.
@@ -74,6 +76,7 @@ impl MailSection {
                 import_failed: reader.switch("mail.send.import_failed"),
                 partial: reader.switch("mail.send.partial"),
                 exported: reader.switch("mail.send.exported"),
+                export_unchanged: reader.switch("mail.send.export_unchanged"),
                 export_failed: reader.switch("mail.send.export_failed"),
                 incomplete_upload: reader.switch("mail.send.incomplete_upload"),
                 admin: reader.switch("mail.send.admin"),

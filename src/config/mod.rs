@@ -8,6 +8,7 @@ mod database;
 mod export;
 mod fault;
 mod folders;
+mod handlers;
 mod import;
 mod inbox;
 mod limits;
@@ -31,6 +32,7 @@ pub use database::{DatabaseAddress, DatabaseSection};
 pub use export::ExportEntry;
 pub use fault::{Fault, Faults};
 pub use folders::Folders;
+pub use handlers::{HandlerEntry, HandlerTarget, ProgramTarget, SigningSecret, WebhookTarget};
 pub use import::ImportSection;
 pub use inbox::{InboxSection, NamePattern};
 pub use limits::LimitsSection;
@@ -71,6 +73,8 @@ pub struct Settings {
     accounts: Vec<Account>,
     /// Exports at set times.
     pub exports: Vec<ExportEntry>,
+    /// Who is told of what was imported.
+    pub handlers: Vec<HandlerEntry>,
     explained: Vec<Explained>,
 }
 
@@ -145,6 +149,7 @@ impl Settings {
         let smtp = SmtpSection::read(reader);
         let accounts = accounts::read(reader, &inbox, &import);
         let exports = export::read(reader, &inbox, &accounts);
+        let handlers = handlers::read(reader, &accounts);
         let log = LogSection::read(reader);
         Self {
             folders,
@@ -159,6 +164,7 @@ impl Settings {
             log,
             accounts,
             exports,
+            handlers,
             explained: Vec::new(),
         }
     }

@@ -141,20 +141,25 @@ impl Reader {
 
     /// A size in bytes of the given range.
     pub(super) fn size(&mut self, key: &str, range: RangeInclusive<u64>) -> u64 {
+        let found = self.optional_size(key, range);
+        self.needed(key, found)
+    }
+
+    /// A size in bytes of the given range, or nothing.
+    pub(super) fn optional_size(&mut self, key: &str, range: RangeInclusive<u64>) -> Option<u64> {
         let (least, most) = (units::show_size(*range.start()), units::show_size(*range.end()));
         let rule = Rule::new(
             format!("must be a size from {least} to {most}"),
             "write a number with its unit, such as \"512MiB\" or \"10GiB\", or a number of bytes",
         );
-        let found = self.take(key, &rule, secret::show, |value| {
+        self.take(key, &rule, secret::show, |value| {
             let bytes = match &value.kind {
                 ValueKind::I64(number) => u64::try_from(*number).ok(),
                 ValueKind::String(text) => units::parse_size(text),
                 _ => None,
             };
             bytes.filter(|bytes| range.contains(bytes))
-        });
-        self.needed(key, found)
+        })
     }
 
     /// One of a few words.
@@ -268,6 +273,7 @@ impl Reader {
                 format!("keep one of the two; `{file_key}` keeps the secret out of the configuration"),
             );
             self.fault(&file_key, &rule);
+            self.faulty.insert(key.to_owned());
             return None;
         }
         match read_secret(&path) {
@@ -281,8 +287,19 @@ impl Reader {
             Err(why) => {
                 let remedy = "check its path and that the user of the service may read it";
                 self.fault(&file_key, &Rule::new(format!("must name a file that holds the secret: {why}"), remedy));
+                // It is set, however badly.
+                self.faulty.insert(key.to_owned());
                 None
             }
+        }
+    }
+
+    /// Shows what is in force where nobody has set `key`, and from where.
+    pub(super) fn in_force(&mut self, key: &str, value: impl Into<String>, origin: &str) {
+        let unset = |explained: &&mut Explained| explained.key == key && explained.value.is_none();
+        if let Some(explained) = self.explained.iter_mut().find(unset) {
+            explained.value = Some(value.into());
+            origin.clone_into(&mut explained.origin);
         }
     }
 
@@ -308,6 +325,11 @@ impl Reader {
             others => format!("{} ({others})", rule.rule),
         };
         self.tell(told, &Rule::new(rule_with_others, &*rule.remedy));
+    }
+
+    /// Whether somebody has set `key`, to whatever.
+    pub(super) fn is_given(&self, key: &str) -> bool {
+        self.values.get(key).is_some_and(|value| !is_empty(value))
     }
 
     /// Where the value at `key` came from.
@@ -401,6 +423,11 @@ fn words_rule<T>(beginning: &str, words: &[(&str, T)]) -> Rule {
         _ => words.join(", "),
     };
     Rule::new(format!("{beginning} {words}"), "write one of these words, in small letters")
+}
+
+/// A list as it is shown.
+pub(super) fn list_of<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    format!("[{}]", words.into_iter().collect::<Vec<_>>().join(", "))
 }
 
 fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Option<T> {

@@ -37,6 +37,8 @@ pub struct Overrides {
     pub root: Option<PathBuf>,
     /// `--set KEY=VALUE`, in order; the last one of a key wins.
     pub set: Vec<(String, String)>,
+    /// `--log-level LEVEL`: sets `log.level`.
+    pub log_level: Option<String>,
 }
 
 impl Sources {
@@ -63,7 +65,7 @@ impl fmt::Debug for Sources {
 impl fmt::Debug for Overrides {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let keys: Vec<_> = self.set.iter().map(|(key, _)| key).collect();
-        formatter.debug_struct("Overrides").field("root", &self.root).field("set", &keys).finish()
+        formatter.debug_struct("Overrides").field("root", &self.root).field("set", &keys).finish_non_exhaustive()
     }
 }
 
@@ -165,6 +167,9 @@ pub(super) fn of_environment(environment: &BTreeMap<OsString, OsString>) -> (Lay
 pub(super) fn of_overrides(overrides: &Overrides) -> (Layer, Vec<Fault>) {
     let set = "flag `--set`".to_owned();
     let mut values: Vec<_> = overrides.set.iter().map(|(key, text)| (key.clone(), string(text, Some(&set)))).collect();
+    if let Some(level) = &overrides.log_level {
+        values.push(("log.level".to_owned(), string(level, Some(&"flag `--log-level`".to_owned()))));
+    }
     let mut faults = Vec::new();
     if let Some(root) = &overrides.root {
         let key = "folders.root".to_owned();

@@ -1,4 +1,4 @@
-#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed step fails the test")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -9,6 +9,7 @@ use secrecy::ExposeSecret;
 use tempfile::TempDir;
 
 use super::*;
+use crate::model::handler::{Action, WhenDown};
 use crate::model::{OnError, OnExisting};
 
 /// What only a secret contains.
@@ -20,7 +21,7 @@ fn sources(variables: &[(&str, &str)], set: &[(&str, &str)]) -> Sources {
     Sources {
         file: None,
         environment: variables.iter().map(|(name, value)| (name.into(), value.into())).collect(),
-        overrides: Overrides { root: Some("/srv/ferry".into()), set },
+        overrides: Overrides { root: Some("/srv/ferry".into()), set, log_level: None },
     }
 }
 
@@ -67,6 +68,10 @@ fn everything_switched_on() -> String {
         DEFAULTS.lines().map(|line| line.strip_prefix('#').filter(|rest| is_setting(rest)).unwrap_or(line));
     switched_on.collect::<Vec<_>>().join("\n")
 }
+
+/// A handler in which nothing is wrong.
+const HANDLER: &str = r#"[{name = "tickets", kind = "webhook", url = "https://tickets.example.org/hook",
+    secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}]"#;
 
 #[test]
 fn the_defaults_are_without_fault() {
@@ -120,13 +125,18 @@ fn settings_are_explained_in_the_order_of_the_documented_defaults() {
     for line in everything_switched_on().lines() {
         if let Some(name) = line.strip_prefix('[') {
             section = name.trim_end_matches(']').replace("[accounts", "accounts[0]").replace("[export", "export[0]");
+            section = section.replace("[handlers", "handlers[0]");
         } else if let Some((name, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
             documented.push(format!("{section}.{name}"));
         }
     }
     let settings = Settings::load(&sources(
         &[],
-        &[("accounts", r#"[{name = "berlin"}]"#), ("export", r#"[{name = "n", cron = "0 3 * * *"}]"#)],
+        &[
+            ("accounts", r#"[{name = "berlin"}]"#),
+            ("export", r#"[{name = "n", cron = "0 3 * * *"}]"#),
+            ("handlers", HANDLER),
+        ],
     ))
     .unwrap();
     let explained: Vec<_> = settings.explain().iter().map(|explained| explained.key.clone()).collect();
@@ -136,9 +146,26 @@ fn settings_are_explained_in_the_order_of_the_documented_defaults() {
 #[test]
 fn every_documented_example_is_a_value_that_passes() {
     let folder = TempDir::new().unwrap();
-    let files = ["url_file", "password_file", "ca_file"];
-    let is_file = |line: &&str| files.iter().any(|key| line.starts_with(key));
-    let text: Vec<_> = everything_switched_on().lines().filter(|line| !is_file(line)).map(str::to_owned).collect();
+    // Files that are not there, and the other kind of handler.
+    let not_here = [
+        "url_file",
+        "password_file",
+        "ca_file",
+        "secret_file",
+        "previous_secret_file",
+        "headers_file",
+        "client_certificate_file",
+        "path",
+        "arguments",
+        "environment",
+        "time ",
+        "memory",
+        "output",
+        "user = \"tickets\"",
+        "later_after",
+    ];
+    let is_here = |line: &&str| !not_here.iter().any(|key| line.starts_with(key));
+    let text: Vec<_> = everything_switched_on().lines().filter(is_here).map(str::to_owned).collect();
     let settings = Settings::load(&with_file(&folder, &text.join("\n"))).unwrap();
     assert_eq!(settings.account("berlin").unwrap().on_existing, OnExisting::Create);
 }
@@ -353,6 +380,9 @@ fn values_out_of_their_range_are_refused() {
         ("database.url", "mysql://db/x"),
         ("database.url", "sqlite::memory:"),
         ("database.url", "sqlite:"),
+        ("database.url", "postgres://u:p@h:99999/x"),
+        ("database.url", "postgres://u:p@h/x?port=many"),
+        ("database.url", "postgres://u:p@h/x?sslmode=sometimes"),
         ("accounts", "berlin"),
         ("accounts", r#"["berlin"]"#),
     ] {
@@ -455,6 +485,68 @@ fn a_secret_may_come_from_a_file_of_its_own() {
 }
 
 #[test]
+fn a_secret_whose_file_is_at_fault_is_not_said_to_be_missing_as_well() {
+    let key = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    for secret in ["", &format!("secret = \"{key}\", ")] {
+        let handler = format!(
+            r#"[{{name = "tickets", kind = "webhook", url = "https://tickets.example.org/hook", {secret}secret_file = "nowhere"}}]"#
+        );
+        let fault = only_fault(&sources(&[], &[("handlers", &handler)]));
+        assert_eq!(fault.key.as_deref(), Some("handlers[0].secret_file"), "{fault}");
+    }
+}
+
+#[test]
+fn what_nobody_has_set_in_a_block_is_shown_with_the_value_in_force() {
+    let given = sources(
+        &[],
+        &[
+            ("import.on_error", "reject"),
+            ("accounts", r#"[{name = "berlin"}]"#),
+            ("export", r#"[{name = "n", cron = "0 3 * * *", keep = 3}]"#),
+            ("handlers", HANDLER),
+        ],
+    );
+    let settings = Settings::load(&given).unwrap();
+    for (key, value, origin) in [
+        ("accounts[0].on_error", "reject", "`import.on_error`"),
+        ("accounts[0].with_handlers", "false", "`import.with_handlers`"),
+        ("accounts[0].allow", "[on_error, event, again]", "default"),
+        ("export[0].account", "default", "`inbox.default_account`"),
+        ("export[0].events", "[all]", "default"),
+        ("export[0].zone", "UTC", "default"),
+        ("export[0].missed", "one", "default"),
+        ("export[0].missed_within", "1w", "default"),
+        ("export[0].keep", "3", "flag `--set`"),
+        ("export[0].keep_days", "0", "default"),
+        ("handlers[0].actions", "[created, updated, gone]", "default"),
+        ("handlers[0].when_down", "hold", "default"),
+        ("handlers[0].timeout", "30s", "default"),
+    ] {
+        let shown = explained(&settings, key);
+        assert_eq!((shown.value.as_deref(), shown.origin.as_str()), (Some(value), origin), "{key}");
+    }
+    for key in ["accounts[0].email", "export[0].state", "handlers[0].memory"] {
+        assert_eq!(explained(&settings, key).value, None, "{key}");
+    }
+}
+
+#[test]
+fn a_wrong_level_is_told_of_the_flag_that_gave_it() {
+    let given = sources(&[], &[("log.level", "info")]);
+    let overrides = Overrides { log_level: Some("foo".to_owned()), ..given.overrides.clone() };
+    let fault = only_fault(&Sources { overrides, ..given });
+    assert_eq!((fault.key.as_deref(), fault.origin.as_str()), (Some("log.level"), "flag `--log-level`"));
+}
+
+#[test]
+fn an_address_of_a_server_that_the_driver_would_refuse_is_told_with_the_reason_and_without_its_password() {
+    let fault = only_fault(&sources(&[], &[("database.url", &format!("postgres://u:{SECRET}@h:99999/x"))]));
+    assert!(fault.rule.contains("invalid port number"), "{fault}");
+    assert!(!fault.to_string().contains(SECRET), "{fault}");
+}
+
+#[test]
 fn no_secret_is_ever_shown() {
     let folder = TempDir::new().unwrap();
     let url = format!("postgres://ferry:{SECRET}@db/events");
@@ -503,7 +595,7 @@ fn what_is_not_utf8_is_told_and_not_guessed() {
 
     let odd = || OsString::from_vec(b"hunter2\xff".to_vec());
     let environment = BTreeMap::from([("EVENTFERRY__SMTP__PASSWORD".into(), odd()), (odd(), odd())]);
-    let overrides = Overrides { root: Some(odd().into()), set: Vec::new() };
+    let overrides = Overrides { root: Some(odd().into()), ..Overrides::default() };
     let found = faults(&Sources { file: None, environment, overrides });
     let keys: Vec<_> = found.iter().filter_map(|fault| fault.key.as_deref()).collect();
     assert_eq!(keys, ["smtp.password", "folders.root"]);
@@ -528,4 +620,71 @@ fn faults_of_exports_name_the_block_and_what_would_be_right() {
     }
     let twice = r#"[{name = "n", cron = "0 3 * * *"}, {name = "n", cron = "0 4 * * *"}]"#;
     assert_eq!(only_fault(&sources(&[], &[("export", twice)])).key.as_deref(), Some("export[1].name"));
+}
+
+#[test]
+fn a_handler_has_what_is_documented_where_nothing_else_is_said() {
+    let settings = Settings::load(&sources(&[], &[("handlers", HANDLER)])).unwrap();
+    let [handler] = settings.handlers.as_slice() else { panic!("{:?}", settings.handlers) };
+    let HandlerTarget::Webhook(target) = &handler.target else { panic!("{handler:?}") };
+    assert_eq!((target.timeout, target.secrets.len()), (Duration::from_secs(30), 1));
+    assert_eq!((handler.concurrency, handler.attempts, handler.keep_days), (4, 10, 30));
+    assert_eq!((handler.interest.max_pending, handler.interest.when_down), (1_000, WhenDown::Hold));
+    assert_eq!(handler.interest.actions, [Action::Created, Action::Updated, Action::Gone]);
+    assert_eq!(handler.interest.down_after, Duration::from_hours(1));
+    assert!(!settings.import.with_handlers);
+
+    let program = r#"[{name = "told", kind = "program", path = "/usr/bin/told"}]"#;
+    let settings = Settings::load(&sources(&[], &[("handlers", program)])).unwrap();
+    let HandlerTarget::Program(program) = &settings.handlers[0].target else { panic!("{:?}", settings.handlers) };
+    assert_eq!(program.environment, ["PATH", "LANG"]);
+    assert_eq!((program.time, program.memory, program.output), (Duration::from_mins(1), Some(512 << 20), 1 << 20));
+}
+
+#[test]
+fn faults_of_handlers_name_the_block_and_what_would_be_right() {
+    const URL: &str = r#"url = "https://tickets.example.org/hook""#;
+    const SECRET: &str = r#"secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw""#;
+    let webhook = |more: &str| format!("name = \"n\", kind = \"webhook\", {more}");
+    for (text, key, part) in [
+        (r#"name = "n""#.to_owned(), "handlers[0].kind", "must be set"),
+        (webhook(SECRET), "handlers[0].url", "must be set"),
+        (webhook(URL), "handlers[0].secret", "must be set"),
+        (webhook(&format!("{URL}, secret = \"hunter2\"")), "handlers[0].secret", "whsec_"),
+        (
+            webhook(&format!("{URL}, {SECRET}, previous_secret = \"whsec_c2hvcnQ=\"")),
+            "handlers[0].previous_secret",
+            "24",
+        ),
+        (webhook(&format!("url = \"ftp://x/\", {SECRET}")), "handlers[0].url", "https://"),
+        (webhook(&format!("url = \"https://me:hunter2@x/\", {SECRET}")), "handlers[0].url", "headers_file"),
+        (webhook(&format!("url = \"http://x/\", {SECRET}")), "handlers[0].url", "allow_addresses"),
+        (webhook(&format!("{URL}, {SECRET}, allow_addresses = [\"inside\"]")), "handlers[0].allow_addresses", "10.20"),
+        (webhook(&format!("{URL}, {SECRET}, headers = \"no header\"")), "handlers[0].headers", "Name: value"),
+        (webhook(&format!("{URL}, {SECRET}, headers = \"Webhook-Id: x\"")), "handlers[0].headers", "already"),
+        (webhook(&format!("{URL}, {SECRET}, datasets = [\"lunch\"]")), "handlers[0].datasets", "sessions"),
+        (webhook(&format!("{URL}, {SECRET}, actions = [\"made\"]")), "handlers[0].actions", "import.finished"),
+        (webhook(&format!("{URL}, {SECRET}, accounts = [\"nobody\"]")), "handlers[0].accounts", "accounts"),
+        (webhook(&format!("{URL}, {SECRET}, source = \"two words\"")), "handlers[0].source", "URI"),
+        (webhook(&format!("{URL}, {SECRET}, path = \"/bin/true\"")), "handlers[0].path", "program"),
+        (webhook(&format!("{URL}, {SECRET}, retries = 3")), "handlers[0].retries", "no setting"),
+        (r#"name = "n", kind = "program""#.to_owned(), "handlers[0].path", "must be set"),
+        (r#"name = "n", kind = "program", path = "told""#.to_owned(), "handlers[0].path", "whole path"),
+        (
+            r#"name = "n", kind = "program", path = "/x", user = "no such user""#.to_owned(),
+            "handlers[0].user",
+            "user of this",
+        ),
+        (r#"name = "n", kind = "program", path = "/x", timeout = "1s""#.to_owned(), "handlers[0].timeout", "webhook"),
+    ] {
+        let fault = only_fault(&sources(&[], &[("handlers", &format!("[{{{text}}}]"))]));
+        assert_eq!(fault.key.as_deref(), Some(key), "{text}: {fault:?}");
+        assert!(format!("{} {}", fault.rule, fault.remedy).contains(part), "{text}: {fault:?}");
+        assert!(!format!("{fault:?}").contains("hunter2"), "{fault:?}");
+    }
+    for (window, part) in [("always", "form"), ("22:00-22:00 UTC", "same"), ("22:00-06:00 Berlin", "IANA")] {
+        let fault = only_fault(&sources(&[], &[("import.window", window)]));
+        assert_eq!(fault.key.as_deref(), Some("import.window"));
+        assert!(fault.rule.contains(part), "{fault:?}");
+    }
 }

@@ -8,7 +8,7 @@ use ::config::ValueKind;
 use super::fault::Fault;
 use super::reader::{DEFAULT, Reader};
 use super::sources::{self, Layer};
-use super::{accounts, export};
+use super::{accounts, export, handlers};
 
 /// Takes unknown keys out of a layer and reports them.
 pub(super) fn set_aside(layer: Layer, known: &[String]) -> (Layer, Vec<Fault>) {
@@ -28,7 +28,8 @@ pub(super) fn set_aside(layer: Layer, known: &[String]) -> (Layer, Vec<Fault>) {
 }
 
 /// Lists of blocks, and the keys that a block of each may have.
-pub(super) const BLOCKS: [(&str, &[&str]); 2] = [("accounts", &accounts::FIELDS), ("export", &export::FIELDS)];
+pub(super) const BLOCKS: [(&str, &[&str]); 3] =
+    [("accounts", &accounts::FIELDS), ("export", &export::FIELDS), ("handlers", &handlers::FIELDS)];
 
 /// Reports unknown keys in blocks such as `[[accounts]]`.
 pub(super) fn in_blocks(reader: &Reader) -> Vec<Fault> {
@@ -75,6 +76,8 @@ fn unknown(key: &str, origin: String, known: &[String]) -> Fault {
         (RULE, "write each account as a block `[[accounts]]` with a `name`".to_owned())
     } else if key.starts_with("export.") {
         (RULE, "write each export as a block `[[export]]` with a `name`".to_owned())
+    } else if key.starts_with("handlers.") {
+        (RULE, "write each handler as a block `[[handlers]]` with a `name`".to_owned())
     } else if let Some(key) = nearest(key, known) {
         (RULE, format!("did you mean `{key}`?"))
     } else {

@@ -29,6 +29,12 @@ const STEPS: &[Step] = &[
         sqlite: include_str!("migrations/0002_exports.sqlite.sql"),
         postgres: include_str!("migrations/0002_exports.postgres.sql"),
     },
+    Step {
+        number: 3,
+        name: "handlers",
+        sqlite: include_str!("migrations/0003_handlers.sqlite.sql"),
+        postgres: include_str!("migrations/0003_handlers.postgres.sql"),
+    },
 ];
 
 const APPLIED: Sql = Sql::same("read the migrations", "SELECT coalesce(max(version), 0) FROM _sqlx_migrations");
@@ -39,9 +45,26 @@ const HAS_TABLE: Sql = Sql::per(
     "SELECT count(*) FROM pg_tables WHERE tablename = '_sqlx_migrations' AND schemaname = current_schema()",
 );
 
+const IS_USED: Sql = Sql::same(
+    "look whether the database holds anything",
+    "SELECT CASE WHEN EXISTS (SELECT 1 FROM jobs) OR EXISTS (SELECT 1 FROM events) THEN 1 ELSE 0 END",
+);
+
 pub(super) async fn run(database: &Database) -> Result<(), DbError> {
+    let mut applied = applied(database).await?;
+    loop {
+        let Err(error) = bring_up_to_date(database, applied).await else { return Ok(()) };
+        // SQLite has no lock for it: another process that starts at the same time may have been faster.
+        let now = self::applied(database).await?;
+        if now <= applied {
+            return Err(error);
+        }
+        applied = now;
+    }
+}
+
+async fn bring_up_to_date(database: &Database, applied: i64) -> Result<(), DbError> {
     let newest = STEPS.last().map_or(0, |step| step.number);
-    let applied = applied(database).await?;
     if applied > newest {
         return Err(DbError::newer(format!(
             "its tables are of version {applied}, this program knows versions up to {newest}; install the newer eventferry again"
@@ -50,8 +73,10 @@ pub(super) async fn run(database: &Database) -> Result<(), DbError> {
     if applied == newest {
         return Ok(());
     }
+    // A first start that was cut short has left tables without a row.
     if applied > 0
         && let Some(file) = database.file()
+        && first(database.fetch_all(&IS_USED, &[]).await?)? > 0
     {
         copy_aside(database, file, applied).await?;
     }

@@ -6,22 +6,26 @@
 
 mod bulk;
 mod error;
+mod file;
 mod migrate;
 mod row;
 mod sql;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Executor, Postgres, Sqlite};
+use sqlx::{Connection, Executor, Postgres, Sqlite};
 
 pub use bulk::{BulkTable, Column, ColumnType};
 pub use error::{DbError, DbErrorKind};
 pub use row::{FromColumn, Row};
 pub use sql::{Arg, Sql};
+
+use file::SqliteFile;
 
 /// Which database serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,12 +55,15 @@ pub struct Database {
 
 #[derive(Clone, Debug)]
 enum Pools {
-    Sqlite { writer: SqlitePool, readers: SqlitePool, path: PathBuf },
+    Sqlite { writer: SqlitePool, readers: SqlitePool, file: Arc<SqliteFile> },
     Postgres(PgPool),
 }
 
 /// Pages in the write-ahead log before SQLite copies them back: 40 MiB, which nearly halves the cost of big imports.
 const WAL_AUTOCHECKPOINT_PAGES: &str = "10000";
+
+/// How soon a database file is opened again that somebody else has locked.
+const OPEN_AGAIN: Duration = Duration::from_millis(20);
 
 /// Page cache of the writing connection in KiB (negative is SQLite's way to say KiB).
 const WRITER_CACHE: &str = "-12288";
@@ -64,8 +71,22 @@ const WRITER_CACHE: &str = "-12288";
 /// Page cache of each reading connection in KiB.
 const READER_CACHE: &str = "-2048";
 
+/// How long a server may take to answer before whoever waits is told for what.
+const SILENT_FOR: Duration = Duration::from_secs(1);
+
+/// How long a server that did not answer is asked once more, to learn why.
+const ASK_WHY_FOR: Duration = Duration::from_secs(5);
+
 /// The oldest PostgreSQL that is tested, as `server_version_num` counts.
 const OLDEST_SERVER: i64 = 150_000;
+
+/// How long a transaction may stand still on PostgreSQL before the server takes it back. A daemon that is frozen in the
+/// middle of a chunk would otherwise keep the others from every job as long as it sleeps.
+const STANDSTILL: &str = "30s";
+
+/// A snapshot holds nothing up, and whoever reads it may write a large file meanwhile.
+const BEGIN_SNAPSHOT: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; \
+                              SET LOCAL idle_in_transaction_session_timeout = 0";
 
 const SERVER_VERSION: Sql =
     Sql::per("ask for the server's version", "SELECT 150000", "SELECT current_setting('server_version_num')::bigint");
@@ -82,7 +103,13 @@ impl Database {
         } else {
             Self::open_postgres(options).await?
         };
-        migrate::run(&database).await?;
+        migrate::run(&database).await.map_err(|error| match database.file() {
+            Some(file) => error.in_file(file),
+            None => error,
+        })?;
+        if let Pools::Sqlite { file, .. } = &database.pools {
+            file.is_open();
+        }
         Ok(database)
     }
 
@@ -96,35 +123,75 @@ impl Database {
             .busy_timeout(options.busy_timeout)
             .pragma("wal_autocheckpoint", WAL_AUTOCHECKPOINT_PAGES)
             .pragma("temp_store", "MEMORY");
+        let file = Arc::new(SqliteFile::at(path));
+        let written = Arc::clone(&file);
         let writer = SqlitePoolOptions::new()
             .min_connections(1)
             .max_connections(1)
             .idle_timeout(None)
             .max_lifetime(None)
             .test_before_acquire(false)
-            .acquire_timeout(options.busy_timeout)
-            .connect_with(base.clone().pragma("cache_size", WRITER_CACHE).statement_cache_capacity(256))
-            .await
-            .map_err(|error| DbError::new("open the database file", error).at(path.display()))?;
+            .before_acquire(move |connection, _| {
+                let can_write = !written.takes_no_writes();
+                Box::pin(async move { Ok(can_write && is_at_rest(connection)) })
+            })
+            .acquire_timeout(options.busy_timeout);
+        let connect = base.clone().pragma("cache_size", WRITER_CACHE).statement_cache_capacity(256);
+        let begun = Instant::now();
+        let writer = loop {
+            let opened = writer.clone().connect_with(connect.clone()).await;
+            match opened.map_err(|error| DbError::new("open the database file", error).in_file(path)) {
+                Ok(writer) => break writer,
+                // A file that is new becomes one with a WAL; SQLite lets nobody else wait for that.
+                Err(error) if error.kind() == DbErrorKind::Locked && begun.elapsed() < options.busy_timeout => {
+                    tokio::time::sleep(OPEN_AGAIN).await;
+                }
+                Err(error) => return Err(error),
+            }
+        };
         let readers = SqlitePoolOptions::new()
             .max_connections(options.connections.max(1))
             .acquire_timeout(options.busy_timeout)
             .test_before_acquire(false)
+            .before_acquire(|connection, _| Box::pin(async move { Ok(is_at_rest(connection)) }))
             .connect_lazy_with(base.pragma("cache_size", READER_CACHE).pragma("query_only", "ON"));
-        Ok(Self { pools: Pools::Sqlite { writer, readers, path: path.to_owned() } })
+        Ok(Self { pools: Pools::Sqlite { writer, readers, file } })
     }
 
     async fn open_postgres(options: &DatabaseOptions) -> Result<Self, DbError> {
         let connect = PgConnectOptions::from_str(&options.url)
             .map_err(|error| DbError::new("read the database address", error))?
             .application_name("eventferry")
-            .options([("timezone", "UTC"), ("lock_timeout", "60s")]);
-        let pool = PgPoolOptions::new()
-            .max_connections(options.connections.max(2))
-            .acquire_timeout(options.busy_timeout.min(Duration::from_secs(30)))
-            .connect_with(connect)
-            .await
-            .map_err(|error| DbError::new("connect to PostgreSQL", error))?;
+            .options([
+                ("timezone", "UTC"),
+                ("lock_timeout", "60s"),
+                ("idle_in_transaction_session_timeout", STANDSTILL),
+            ]);
+        let place = format!("{}:{}", connect.get_host(), connect.get_port());
+        let patience = options.busy_timeout.min(Duration::from_secs(30));
+        // It waits for a server that is about to start, and does not say so.
+        let mut connecting = std::pin::pin!(
+            PgPoolOptions::new()
+                .max_connections(options.connections.max(2))
+                .acquire_timeout(patience)
+                .connect_with(connect.clone())
+        );
+        let pool = match tokio::time::timeout(SILENT_FOR, &mut connecting).await {
+            Ok(pool) => pool,
+            Err(_) => {
+                tracing::warn!("cannot reach PostgreSQL at {place} yet; trying for {} s", patience.as_secs());
+                connecting.await
+            }
+        };
+        let pool = match pool {
+            // Nor does it say for what it has waited.
+            Err(error @ sqlx::Error::PoolTimedOut) => {
+                let again = tokio::time::timeout(ASK_WHY_FOR, PgConnection::connect_with(&connect)).await;
+                Err(again.ok().and_then(Result::err).unwrap_or(error))
+            }
+            pool => pool,
+        };
+        let pool = pool.map_err(|error| DbError::new("connect to PostgreSQL", error).at(place))?;
         let database = Self { pools: Pools::Postgres(pool) };
         let rows = database.fetch_all(&SERVER_VERSION, &[]).await?;
         let version: i64 = rows.first().map_or(Ok(0), |row| row.get(0))?;
@@ -148,8 +215,31 @@ impl Database {
     /// The SQLite file, where it is one.
     pub fn file(&self) -> Option<&Path> {
         match &self.pools {
-            Pools::Sqlite { path, .. } => Some(path),
+            Pools::Sqlite { file, .. } => Some(file.path()),
             Pools::Postgres(_) => None,
+        }
+    }
+
+    /// Returns when another file lies in the place of the SQLite file, or none: nothing can be read or written any more.
+    /// With PostgreSQL it never returns.
+    pub async fn replaced(&self) {
+        match &self.pools {
+            Pools::Sqlite { file, .. } => file.replaced().await,
+            Pools::Postgres(_) => std::future::pending().await,
+        }
+    }
+
+    /// Whether that has been found out.
+    pub fn is_replaced(&self) -> bool {
+        matches!(&self.pools, Pools::Sqlite { file, .. } if file.is_replaced())
+    }
+
+    /// The files beside a SQLite file that was replaced which still are those of the old one. The new one must not be
+    /// opened with them: SQLite would take over pages of the old one.
+    pub fn stale_companions(&self) -> Vec<PathBuf> {
+        match &self.pools {
+            Pools::Sqlite { file, .. } => file.stale_companions(),
+            Pools::Postgres(_) => Vec::new(),
         }
     }
 
@@ -159,11 +249,12 @@ impl Database {
     /// Where the database is out of reach or stays locked.
     pub async fn begin(&self) -> Result<Tx, DbError> {
         match &self.pools {
-            Pools::Sqlite { writer, .. } => writer
-                .begin_with("BEGIN IMMEDIATE")
-                .await
-                .map(Tx::Sqlite)
-                .map_err(|error| DbError::new("begin a transaction", error)),
+            Pools::Sqlite { writer, file, .. } => {
+                file.check("begin a transaction")?;
+                let tx = writer.begin_with("BEGIN IMMEDIATE").await;
+                let tx = tx.map_err(|error| DbError::new("begin a transaction", error))?;
+                Ok(Tx::Sqlite(tx, Arc::clone(file)))
+            }
             Pools::Postgres(pool) => {
                 pool.begin().await.map(Tx::Postgres).map_err(|error| DbError::new("begin a transaction", error))
             }
@@ -177,12 +268,11 @@ impl Database {
     pub async fn begin_snapshot(&self) -> Result<Tx, DbError> {
         let failed = |error| DbError::new("begin a snapshot", error);
         match &self.pools {
-            Pools::Sqlite { readers, .. } => readers.begin().await.map(Tx::Sqlite).map_err(failed),
-            Pools::Postgres(pool) => pool
-                .begin_with("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                .await
-                .map(Tx::Postgres)
-                .map_err(failed),
+            Pools::Sqlite { readers, file, .. } => {
+                file.check("begin a snapshot")?;
+                Ok(Tx::Sqlite(readers.begin().await.map_err(failed)?, Arc::clone(file)))
+            }
+            Pools::Postgres(pool) => pool.begin_with(BEGIN_SNAPSHOT).await.map(Tx::Postgres).map_err(failed),
         }
     }
 
@@ -192,7 +282,10 @@ impl Database {
     /// Where the database is out of reach or refuses the statement.
     pub async fn fetch_all(&self, sql: &Sql, args: &[Arg]) -> Result<Vec<Row>, DbError> {
         match &self.pools {
-            Pools::Sqlite { readers, .. } => sql::fetch_all_sqlite(readers, sql, args).await,
+            Pools::Sqlite { readers, file, .. } => {
+                file.check(sql.name())?;
+                sql::fetch_all_sqlite(readers, sql, args).await
+            }
             Pools::Postgres(pool) => sql::fetch_all_postgres(pool, sql, args).await,
         }
     }
@@ -240,11 +333,17 @@ impl Database {
     }
 }
 
+/// Whether a SQLite connection can be used again. Where the disk is full or fails, SQLite rolls back by itself; the library
+/// does not learn of it and begins nothing more on that connection, which is therefore given up for a new one.
+fn is_at_rest(connection: &sqlx::SqliteConnection) -> bool {
+    !connection.is_in_transaction()
+}
+
 /// A transaction; dropped without [`Tx::commit`] it is rolled back.
 #[derive(Debug)]
 pub enum Tx {
-    /// On SQLite.
-    Sqlite(sqlx::Transaction<'static, Sqlite>),
+    /// On SQLite, with the file that it is in.
+    Sqlite(sqlx::Transaction<'static, Sqlite>, Arc<SqliteFile>),
     /// On PostgreSQL.
     Postgres(sqlx::Transaction<'static, Postgres>),
 }
@@ -253,7 +352,7 @@ impl Tx {
     /// Which database it runs on.
     pub fn backend(&self) -> Backend {
         match self {
-            Self::Sqlite(_) => Backend::Sqlite,
+            Self::Sqlite(..) => Backend::Sqlite,
             Self::Postgres(_) => Backend::Postgres,
         }
     }
@@ -263,8 +362,9 @@ impl Tx {
     /// # Errors
     /// Where the database is out of reach or refuses the statement.
     pub async fn execute(&mut self, sql: &Sql, args: &[Arg]) -> Result<u64, DbError> {
+        tracing::trace!(statement = sql.name(), "in a transaction");
         match self {
-            Self::Sqlite(tx) => sql::execute_sqlite(&mut **tx, sql, args).await,
+            Self::Sqlite(tx, file) => file.note(sql::execute_sqlite(&mut **tx, sql, args).await),
             Self::Postgres(tx) => sql::execute_postgres(&mut **tx, sql, args).await,
         }
     }
@@ -274,8 +374,9 @@ impl Tx {
     /// # Errors
     /// Where the database is out of reach or refuses the statement.
     pub async fn fetch_all(&mut self, sql: &Sql, args: &[Arg]) -> Result<Vec<Row>, DbError> {
+        tracing::trace!(statement = sql.name(), "in a transaction");
         match self {
-            Self::Sqlite(tx) => sql::fetch_all_sqlite(&mut **tx, sql, args).await,
+            Self::Sqlite(tx, file) => file.note(sql::fetch_all_sqlite(&mut **tx, sql, args).await),
             Self::Postgres(tx) => sql::fetch_all_postgres(&mut **tx, sql, args).await,
         }
     }
@@ -293,8 +394,12 @@ impl Tx {
     /// # Errors
     /// Where the database is out of reach: whether it was committed is then not known.
     pub async fn commit(self) -> Result<(), DbError> {
+        tracing::trace!(statement = "commit", "in a transaction");
         match self {
-            Self::Sqlite(tx) => tx.commit().await,
+            Self::Sqlite(tx, file) => {
+                file.check("commit")?;
+                tx.commit().await
+            }
             Self::Postgres(tx) => tx.commit().await,
         }
         .map_err(|error| DbError::new("commit", error))
@@ -306,7 +411,7 @@ impl Tx {
     /// Where the database is out of reach: nothing of it was committed all the same.
     pub async fn rollback(self) -> Result<(), DbError> {
         match self {
-            Self::Sqlite(tx) => tx.rollback().await,
+            Self::Sqlite(tx, _) => tx.rollback().await,
             Self::Postgres(tx) => tx.rollback().await,
         }
         .map_err(|error| DbError::new("roll back", error))

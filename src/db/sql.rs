@@ -101,32 +101,27 @@ from! {
     Option<crate::model::JobId> => |value| Self::Text(value.map(|id| id.to_string()));
 }
 
-/// How SQLite keeps an instant: ISO 8601 with milliseconds, which sorts as text.
+/// How SQLite keeps an instant: ISO 8601 with milliseconds, which sorts as text. Bulk writing spends its time here, so the
+/// digits are written one by one.
 pub(super) fn instant_text(instant: &Timestamp) -> String {
-    let mut text = String::with_capacity(24);
-    push_instant(&mut text, instant);
-    text
-}
-
-/// Puts the text of an instant behind `text`. Bulk writing spends its time here, so the digits are written one by one.
-pub(super) fn push_instant(text: &mut String, instant: &Timestamp) {
     let local = instant.naive_utc();
     let (year, millis) = (local.year(), local.nanosecond() / 1_000_000);
     // A leap second has 1,000 milliseconds and more.
     let (Ok(year @ 0..=9999), 0..1000) = (u32::try_from(year), millis) else {
-        text.push_str(&instant.to_rfc3339_opts(SecondsFormat::Millis, true));
-        return;
+        return instant.to_rfc3339_opts(SecondsFormat::Millis, true);
     };
-    push_digits::<4>(text, year);
+    let mut text = String::with_capacity(24);
+    push_digits::<4>(&mut text, year);
     for (mark, number) in
         [('-', local.month()), ('-', local.day()), ('T', local.hour()), (':', local.minute()), (':', local.second())]
     {
         text.push(mark);
-        push_digits::<2>(text, number);
+        push_digits::<2>(&mut text, number);
     }
     text.push('.');
-    push_digits::<3>(text, millis);
+    push_digits::<3>(&mut text, millis);
     text.push('Z');
+    text
 }
 
 fn push_digits<const N: usize>(text: &mut String, mut number: u32) {

@@ -25,12 +25,13 @@ use uuid::Uuid;
 use crate::archive::Limits;
 use crate::clock::{Clock, Timestamp};
 use crate::db::{Database, DbError, Tx};
-use crate::model::export::{ALL_EVENTS, ExportRequest, Format, Keep};
+use crate::model::export::{ALL_EVENTS, BY_HAND, ExportRequest, Format, Keep};
 use crate::model::{JobId, JobState};
 use crate::signal::{FailPoint, Injected, Injection, Signals};
 use crate::storage::MediaStore;
 use crate::store::jobs::{self, Lease, LeaseError, SourceTurn};
-use crate::store::programme::{self as store, EventHead};
+use crate::store::programme::{self, EventHead};
+use crate::store::remembered;
 
 pub use publish::{MANIFEST, SUMS};
 
@@ -140,7 +141,7 @@ impl From<Injected> for Stop {
 
 /// Exports the events that a request names.
 pub async fn run(services: &Services, export: &Export, stop: &CancellationToken, on_progress: OnProgress) -> RunEnd {
-    let mut run = Run { services, export, stop, on_progress, missing: Vec::new() };
+    let mut run = Run { services, export, stop, on_progress, missing: None };
     let mut events = Vec::new();
     let ended = run.all(&mut events).await;
     match ended {
@@ -158,8 +159,8 @@ struct Run<'a> {
     export: &'a Export,
     stop: &'a CancellationToken,
     on_progress: OnProgress,
-    /// What was asked for and means no event.
-    missing: Vec<String>,
+    /// What was asked for and means no event, in words.
+    missing: Option<String>,
 }
 
 impl Run<'_> {
@@ -170,35 +171,23 @@ impl Run<'_> {
             SourceTurn::BlockedOn(job) => return Err(Stop::BlockedOn(job)),
         }
         let clock = &self.services.clock;
-        let salt = store::salt(&self.services.database, clock.new_id(), clock.now()).await?;
+        let salt = remembered::salt(&self.services.database, clock.new_id(), clock.now()).await?;
         let mut snapshot = self.services.database.begin_snapshot().await?;
-        let heads = store::heads(&mut snapshot, Some(&self.export.account), None).await?;
+        let (wanted, missing) = look_up(&mut snapshot, &self.export.account, &self.export.request).await?;
         snapshot.rollback().await?;
-        let wanted = self.wanted(heads);
-        let means_none = |word: &&String| !wanted.iter().any(|head| means(word, head));
-        self.missing = self.export.request.events.iter().filter(means_none).cloned().collect();
+        self.missing = missing;
         for head in wanted {
             done.push(self.event(&head, salt).await?);
         }
         Ok(())
     }
 
-    fn wanted(&self, heads: Vec<EventHead>) -> Vec<EventHead> {
-        let request = &self.export.request;
-        let is_state = |head: &EventHead| match &request.state {
-            Some(wanted) => head.state.as_deref().is_some_and(|state| state.trim().eq_ignore_ascii_case(wanted)),
-            None => true,
-        };
-        let is_named = |head: &EventHead| request.events.iter().any(|word| means(word, head));
-        heads.into_iter().filter(|head| is_state(head) && is_named(head)).collect()
-    }
-
     /// One event: what goes wrong with it alone stands in what is returned.
     async fn event(&self, head: &EventHead, salt: Uuid) -> Result<EventExport, Stop> {
         let (services, export) = (self.services, self.export);
-        let name = store::folder_of(&services.database, head.id, &read::slug(head)).await?;
+        let name = remembered::folder_of(&services.database, head.id, &read::slug(head)).await?;
         let below = format!("{}/exports/{name}", export.account);
-        let folder = EventFolder::of(&services.outbox.join(&export.account).join("exports"), &name, export.lease.job);
+        let folder = EventFolder::of(&services.outbox.join(&export.account).join("exports"), &name, &export.lease);
         let began = export.started;
         if let Some(published) = folder.published_by(export.lease.job, began) {
             let run = publish::run_of(&published).unwrap_or_default();
@@ -262,7 +251,7 @@ impl Run<'_> {
     ) -> Result<(), Trouble> {
         let (services, request) = (self.services, &self.export.request);
         let mut snapshot = services.database.begin_snapshot().await?;
-        let counts = store::counts(&mut snapshot, head.id).await?;
+        let counts = programme::counts(&mut snapshot, head.id).await?;
         made.counts = EventCounts {
             sessions: counts.sessions,
             accepted: counts.accepted,
@@ -374,7 +363,7 @@ impl Run<'_> {
             return Ok(folder.discard()?);
         }
         self.progress("publishing", 0, 0).await?;
-        let since = store::last_run(&services.database, made.event.id, &export.request.scope).await?;
+        let since = remembered::last_run(&services.database, made.event.id, &export.request.scope).await?;
         if let Some(since) = since.filter(|_| made.data_read_at.is_some()) {
             made.changes = Some(self.changes(made.event.id, since).await?);
         }
@@ -422,7 +411,7 @@ impl Run<'_> {
     }
 
     async fn changes(&self, event: i64, since: Timestamp) -> Result<ChangesSince, Stop> {
-        let changes = store::changes_since(&self.services.database, event, since, NAMED).await?;
+        let changes = remembered::changes_since(&self.services.database, event, since, NAMED).await?;
         let named = changes.named.into_iter().map(|(what, title, place)| NamedChange { what, title, place });
         Ok(ChangesSince {
             since,
@@ -451,7 +440,7 @@ impl Run<'_> {
         let has_lost = |event: &EventExport| event.state == EventState::Empty && event.folder.is_some();
         let bad = events.iter().any(|event| event.state == EventState::Failed || has_lost(event));
         let is_scheduled = request.due_at.is_some();
-        let state = ended.unwrap_or(match (good, bad || !self.missing.is_empty()) {
+        let state = ended.unwrap_or(match (good, bad || self.missing.is_some()) {
             (true, false) => JobState::Succeeded,
             (true, true) => JobState::Partial,
             (false, false) if is_scheduled && !events.is_empty() => JobState::Succeeded,
@@ -461,7 +450,7 @@ impl Run<'_> {
             version: EXPORT_VERSION,
             job: self.export.lease.job,
             state,
-            summary: summary(state, &self.missing, &events),
+            summary: summary(state, self.missing.as_deref(), &events),
             account: self.export.account.clone(),
             scope: request.scope.clone(),
             due_at: request.due_at,
@@ -473,7 +462,7 @@ impl Run<'_> {
     }
 }
 
-fn summary(state: JobState, missing: &[String], events: &[EventExport]) -> String {
+fn summary(state: JobState, missing: Option<&str>, events: &[EventExport]) -> String {
     if state == JobState::Cancelled {
         return "cancelled".to_owned();
     }
@@ -490,13 +479,69 @@ fn summary(state: JobState, missing: &[String], events: &[EventExport]) -> Strin
             parts.push(format!("{count} {} {word}", if count == 1 { "event" } else { "events" }));
         }
     }
-    if !missing.is_empty() {
-        parts.push(format!("no event matches `{}`; `eventferry events list` shows them", missing.join("`, `")));
-    }
+    parts.extend(missing.map(str::to_owned));
     match events.iter().find_map(|event| event.error.as_deref()) {
         Some(error) => format!("{}: {error}", parts.join(", ")),
         None => parts.join(", "),
     }
+}
+
+/// The events that a request means, and in words what it names that means none.
+///
+/// # Errors
+/// Where the database is out of reach.
+pub async fn look_up(
+    snapshot: &mut Tx,
+    account: &str,
+    request: &ExportRequest,
+) -> Result<(Vec<EventHead>, Option<String>), DbError> {
+    let is_state = |head: &EventHead| match &request.state {
+        Some(wanted) => head.state.as_deref().is_some_and(|state| state.trim().eq_ignore_ascii_case(wanted)),
+        None => true,
+    };
+    let is_named = |head: &EventHead| request.events.iter().any(|word| means(word, head));
+    let mut wanted = programme::heads(snapshot, Some(account), None).await?;
+    wanted.retain(|head| is_state(head) && is_named(head));
+    let means_none = |word: &&String| !wanted.iter().any(|head| means(word, head));
+    let missing: Vec<&String> = request.events.iter().filter(means_none).collect();
+    if missing.is_empty() {
+        return Ok((wanted, None));
+    }
+    let everywhere = programme::heads(snapshot, None, None).await?;
+    Ok((wanted, Some(say_missing(&missing, account, request, &everywhere))))
+}
+
+fn say_missing(missing: &[&String], account: &str, request: &ExportRequest, everywhere: &[EventHead]) -> String {
+    let mut said = Vec::new();
+    let mut unknown = Vec::new();
+    for word in missing.iter().map(|word| word.trim()) {
+        let of_account = |head: &&EventHead| head.account == account && means(word, head);
+        let event = if word.parse::<i64>().is_ok() { format!("event {word}") } else { format!("event `{word}`") };
+        let own = everywhere.iter().find(of_account);
+        match (own, everywhere.iter().find(|head| means(word, head)), &request.state) {
+            (None, _, _) if word == ALL_EVENTS => {
+                said.push(format!("account `{account}` has no events; `eventferry events list` shows those of all"));
+            }
+            (Some(_), _, Some(state)) if word == ALL_EVENTS => {
+                said.push(format!("no event of account `{account}` is `{state}`"));
+            }
+            (Some(_), _, Some(state)) => said.push(format!("{event} is not `{state}`")),
+            (_, Some(other), _) => said.push(format!(
+                "{event} belongs to account `{owner}`; {what_now}",
+                owner = other.account,
+                what_now = if request.scope == BY_HAND {
+                    format!("add `--account {}`", other.account)
+                } else {
+                    format!("set `account = \"{}\"` in the schedule `{}`", other.account, request.scope)
+                },
+            )),
+            (_, None, _) => unknown.push(word),
+        }
+    }
+    if !unknown.is_empty() {
+        said.push(format!("no event matches `{}`; `eventferry events list` shows them", unknown.join("`, `")));
+    }
+    said.join(", ")
 }
 
 /// Whether a word of a request means an event: `all`, its id, its identifier, its name, or that of its folder.
@@ -575,7 +620,7 @@ impl Observe {
             }
             runtime.block_on(async {
                 let mut tx = self.database.begin().await?;
-                store::note_sessions(&mut tx, self.event, new, changed, self.now).await?;
+                remembered::note_sessions(&mut tx, self.event, new, changed, self.now).await?;
                 tx.commit().await
             })?;
             Ok(())
@@ -583,7 +628,7 @@ impl Observe {
         runtime
             .block_on(async {
                 let mut tx = self.database.begin().await?;
-                store::note_removed(&mut tx, self.event, &shown, self.now).await?;
+                remembered::note_removed(&mut tx, self.event, &shown, self.now).await?;
                 tx.commit().await
             })
             .map_err(ReadError::from)?;

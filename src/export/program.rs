@@ -456,7 +456,7 @@ impl NoteCode {
             Self::RowsLeftOut => "rows beyond what the format carries, left out",
             Self::MarkupRemoved => "markup that a page must not show, taken out",
             Self::LinkLeftOut => "links that a page must not carry, left out",
-            Self::PrivateLeftOut => "personal data left out",
+            Self::PrivateLeftOut => "personal data (such as e-mail addresses) left out",
             Self::MediaLeftOut => "media files not in the archive",
         }
     }

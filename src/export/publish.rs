@@ -17,6 +17,7 @@ use crate::clock::Timestamp;
 use crate::fsx;
 use crate::model::JobId;
 use crate::model::export::{BY_HAND, Keep};
+use crate::store::jobs::Lease;
 
 /// The name of the list of hashes, as `sha256sum --check` reads it.
 pub const SUMS: &str = "SHA256SUMS";
@@ -41,24 +42,34 @@ const SCOPE_BYTES: usize = 80;
 pub(crate) struct EventFolder {
     /// Where its runs lie.
     pub(crate) runs: PathBuf,
-    /// Where the run of this job is built.
+    /// Where the run of this claim of the job is built.
     pub(crate) building: PathBuf,
+    /// How the names of such folders of the job begin.
+    of_job: String,
 }
 
 impl EventFolder {
-    /// The folders of an event below the account's `exports` folder, for a job.
-    pub(crate) fn of(exports: &Path, event: &str, job: JobId) -> Self {
+    /// The folders of an event below the account's `exports` folder, for a claim of a job. One that is frozen and wakes after
+    /// the next claim builds beside it.
+    pub(crate) fn of(exports: &Path, event: &str, lease: &Lease) -> Self {
         let runs = exports.join(event);
-        let building = runs.join(format!("{BUILDING}{job}"));
-        Self { runs, building }
+        let of_job = format!("{BUILDING}{}-", lease.job);
+        let building = runs.join(format!("{of_job}{}", lease.epoch));
+        Self { runs, building, of_job }
     }
 
-    /// An empty folder to build in.
+    /// An empty folder to build in. What earlier claims of the job have built is removed.
     ///
     /// # Errors
     /// Where the disk fails.
     pub(crate) fn begin(&self) -> io::Result<()> {
-        self.discard()?;
+        fsx::create_folders(&self.runs)?;
+        for entry in fs::read_dir(&self.runs)? {
+            let entry = entry?;
+            if entry.file_name().to_str().is_some_and(|name| name.starts_with(&self.of_job)) {
+                fs::remove_dir_all(entry.path())?;
+            }
+        }
         fsx::create_folders(&self.building)
     }
 
@@ -280,5 +291,29 @@ impl<W: Write> Write for Hashing<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+mod tests {
+    use super::*;
+    use crate::store::jobs::OwnerId;
+
+    #[test]
+    fn a_claim_that_has_lost_its_job_does_not_touch_what_the_next_one_builds() {
+        let exports = tempfile::tempdir().unwrap();
+        let job = JobId(uuid::Uuid::from_u128(1));
+        let of = |epoch| {
+            EventFolder::of(exports.path(), "harbour", &Lease { job, owner: OwnerId(uuid::Uuid::nil()), epoch })
+        };
+        let (first, second) = (of(1), of(2));
+        first.begin().unwrap();
+        fsx::write_atomic(&first.building.join("schedule.ics"), b"half").unwrap();
+        second.begin().unwrap();
+        assert!(!first.building.exists(), "nobody else would remove it");
+        fsx::write_atomic(&second.building.join("schedule.ics"), b"whole").unwrap();
+        first.discard().unwrap();
+        assert_eq!(fs::read_to_string(second.building.join("schedule.ics")).unwrap(), "whole");
     }
 }

@@ -18,8 +18,9 @@ use crate::db::{DbError, Tx};
 use crate::format::record::digest_of;
 use crate::storage::hex;
 use crate::store::programme::{
-    self as store, EventHead, Flag, InRoom, Listed, ListedBy, Observed, SessionList, SessionRow, SpeakerRow,
+    self as store, EventHead, Flag, InRoom, Listed, ListedBy, SessionList, SessionRow, SpeakerRow,
 };
+use crate::store::remembered::Observed;
 
 /// Sessions, or speakers, that are read at once.
 const PAGE: usize = 200;

@@ -15,11 +15,12 @@ pub fn is_whole(raw: &RawRecord<'_>) -> bool {
     FORMS.iter().any(|(key, _)| raw.get(key).is_some())
 }
 
-/// One object per field, as the current server writes them; ids are made of the form's id, the form and the field.
+/// One object per field, as the current server writes them; ids are made of the form's id, the form and the field. Each holds what
+/// stands beside the forms, so that a few KiB could become gigabytes: there are at most `most` of them.
 ///
 /// # Errors
-/// The problem of the form that cannot be read.
-pub fn fields(raw: &RawRecord<'_>) -> Result<Vec<String>, Problem> {
+/// The problem of the form that cannot be read, or has too many fields.
+pub fn fields(raw: &RawRecord<'_>, most: usize) -> Result<Vec<String>, Problem> {
     let id = raw.get("id").and_then(|raw| value::id(raw).ok().flatten()).unwrap_or_else(|| "form".to_owned());
     let mut fields = Vec::new();
     for (key, form) in FORMS {
@@ -41,6 +42,16 @@ pub fn fields(raw: &RawRecord<'_>) -> Result<Vec<String>, Problem> {
             continue;
         }
         let form_fields = RawRecord::parse(&text).map_err(|_| bad())?;
+        if fields.len() + form_fields.entries.len() > most {
+            return Err(Problem::new(
+                Code::LimitRecordBytes,
+                format!(
+                    "`{key}` brings the form to more than {most} fields, each of which is kept with the whole form"
+                ),
+                "leave fields out, or shorten what stands beside the forms",
+            )
+            .in_field(*key));
+        }
         for (name, settings) in &form_fields.entries {
             let settings = RawRecord::parse(settings).map_err(|_| bad())?;
             fields.push(one(&id, form, &fold(name), &settings, raw));
@@ -80,7 +91,7 @@ mod tests {
         let raw = RawRecord::parse(raw).unwrap();
         assert!(is_whole(&raw));
         assert_eq!(
-            fields(&raw).unwrap(),
+            fields(&raw, 1).unwrap(),
             [
                 r#"{"id":"7/session/short_abstract","form":"session","field_identifier":"short_abstract","include":1,"require":0,"note":[1]}"#
             ]
@@ -90,6 +101,16 @@ mod tests {
     #[test]
     fn a_form_that_is_no_json_is_said() {
         let raw = RawRecord::parse(r#"{"speaker_form": "{title"}"#).unwrap();
-        assert_eq!(fields(&raw).unwrap_err().code, Code::FieldType);
+        assert_eq!(fields(&raw, 9).unwrap_err().code, Code::FieldType);
+    }
+
+    #[test]
+    fn no_more_fields_are_made_of_a_form_than_allowed() {
+        let raw = r#"{"session_form": "{\"a\":{},\"b\":{}}", "speaker_form": "{\"c\":{}}"}"#;
+        let raw = RawRecord::parse(raw).unwrap();
+        assert_eq!(fields(&raw, 3).unwrap().len(), 3);
+        for most in [2, 1, 0] {
+            assert_eq!(fields(&raw, most).unwrap_err().code, Code::LimitRecordBytes, "{most}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! One record: from its source text to the values that the catalogue names, with everything else kept as given.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use chrono_tz::Tz;
@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use super::value::{self, Bad, Moment, Shape};
 use super::{length, zone};
 use crate::model::catalogue::{Dataset, Field, FieldKind, NameKind, fold};
+use crate::model::words::{counted, grouped};
 use crate::model::{Code, Problem};
 
 /// The keys of an object with the source text of their values, in the order given.
@@ -19,6 +20,8 @@ use crate::model::{Code, Problem};
 pub struct RawRecord<'a> {
     /// Keys as given, and values as given.
     pub entries: Vec<(Cow<'a, str>, &'a str)>,
+    /// How many more keys it has than were to be kept.
+    pub more_keys: usize,
 }
 
 /// A reference to a record of another dataset.
@@ -72,8 +75,6 @@ pub struct Converted {
     pub problems: Vec<Problem>,
     /// Required fields about which it says nothing: wrong for a new record only.
     pub unsaid: Vec<&'static Field>,
-    /// A digest of everything it says but its id; equal for records that say the same under other keys.
-    pub digest: Digest16,
 }
 
 /// Half of a SHA-256: enough to tell contents and ids apart, and to be found by nobody.
@@ -85,7 +86,17 @@ impl<'a> RawRecord<'a> {
     /// # Errors
     /// Where it is no JSON, or no object.
     pub fn parse(text: &'a str) -> Result<Self, serde_json::Error> {
-        struct Entries;
+        Self::parse_at_most(text, usize::MAX)
+    }
+
+    /// As [`RawRecord::parse`], and keeps at most so many keys.
+    ///
+    /// # Errors
+    /// Where it is no JSON, or no object.
+    pub fn parse_at_most(text: &'a str, most: usize) -> Result<Self, serde_json::Error> {
+        struct Entries {
+            most: usize,
+        }
         impl<'de> Visitor<'de> for Entries {
             type Value = RawRecord<'de>;
 
@@ -94,16 +105,20 @@ impl<'a> RawRecord<'a> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut entries = Vec::with_capacity(32);
+                let (mut entries, mut more_keys) = (Vec::with_capacity(32), 0);
                 while let Some(Key(key)) = map.next_key()? {
                     let value: &RawValue = map.next_value()?;
-                    entries.push((key, value.get()));
+                    if entries.len() < self.most {
+                        entries.push((key, value.get()));
+                    } else {
+                        more_keys += 1;
+                    }
                 }
-                Ok(RawRecord { entries })
+                Ok(RawRecord { entries, more_keys })
             }
         }
         let mut deserializer = serde_json::Deserializer::from_str(text);
-        let record = deserializer.deserialize_map(Entries)?;
+        let record = deserializer.deserialize_map(Entries { most })?;
         deserializer.end()?;
         Ok(record)
     }
@@ -166,8 +181,10 @@ struct Outline {
     unknown: Vec<(usize, String)>,
     /// Entries that hold records of another dataset, with the key under which the catalogue knows them.
     elsewhere: Vec<(usize, &'static str)>,
-    /// Entries whose key an earlier entry has as well, with the first of those.
+    /// Entries whose key an earlier entry has as well, with the first of those; not all where they are very many.
     repeated: Vec<(usize, usize)>,
+    /// How many more there are.
+    more_repeated: usize,
 }
 
 impl Converter {
@@ -188,6 +205,9 @@ impl Converter {
         let mut problems: Vec<Problem> = (outline.repeated.iter())
             .map(|(later, first)| duplicate_key(&self.keys[*later], value_of(*first)))
             .collect();
+        if outline.more_repeated > 0 {
+            problems.push(more_duplicate_keys(outline.more_repeated));
+        }
         problems.extend(
             (outline.elsewhere.iter()).filter_map(|(entry, name)| not_a_list_of_records(name, value_of(*entry))),
         );
@@ -222,8 +242,7 @@ impl Converter {
             None => None,
         };
         let extra = extra_of(raw, &outline.unknown);
-        let digest = digest_of_all(&values, &extra);
-        Converted { source_id, values, extra, problems, unsaid, digest }
+        Converted { source_id, values, extra, problems, unsaid }
     }
 }
 
@@ -233,12 +252,15 @@ fn outline(dataset: Dataset, keys: &[String]) -> Outline {
     let mut unknown: Vec<usize> = Vec::new();
     let mut elsewhere = Vec::new();
     let mut repeated = Vec::new();
+    let mut more_repeated = 0;
     let mut seen: HashMap<&str, usize> = HashMap::with_capacity(keys.len());
     for (index, key) in keys.iter().enumerate() {
         let folded = fold(key);
         let first = *seen.entry(key).or_insert(index);
-        if first < index {
+        if first < index && repeated.len() < REPEATED_KEYS {
             repeated.push((index, first));
+        } else if first < index {
+            more_repeated += 1;
         }
         if folded == "id" {
             if let Some(earlier) = id.replace(index).filter(|earlier| keys[*earlier] != *key) {
@@ -273,6 +295,7 @@ fn outline(dataset: Dataset, keys: &[String]) -> Outline {
         unknown: unknown.into_iter().map(as_json).collect(),
         elsewhere,
         repeated,
+        more_repeated,
     }
 }
 
@@ -299,6 +322,19 @@ fn duplicate_key(key: &str, earlier: &str) -> Problem {
     )
     .in_field(key)
     .with_value(&value::shown(earlier))
+}
+
+/// Repeated keys of a record that are told one by one: a record of nothing else has hundreds of thousands, and what is said of
+/// each takes a hundred times its bytes.
+const REPEATED_KEYS: usize = 100;
+
+fn more_duplicate_keys(count: usize) -> Problem {
+    let keys = counted(count as u64, "more key is", "more keys are");
+    Problem::new(
+        Code::DuplicateKey,
+        format!("{keys} given again in this record; the last value counts"),
+        "give each key once",
+    )
 }
 
 fn extra_of(raw: &RawRecord<'_>, unknown: &[(usize, String)]) -> String {
@@ -378,7 +414,7 @@ fn read_text(field: &'static Field, raw: &str, problems: &mut Vec<Problem>) -> R
             Problem::new(
                 Code::FieldBlank,
                 format!("`{}` is blank", field.name),
-                format!("give the record a `{}`; it was imported without", field.name),
+                format!("give the record a `{}`; it is no error to have none", field.name),
             )
             .in_field(field.name),
         );
@@ -471,19 +507,24 @@ fn read_reference(raw: &str) -> Result<Option<Ref>, Bad> {
     }
 }
 
+/// Other records that one may list, at most: each is written as a row of its own. The longest lists that were seen have some 40.
+pub const MOST_REFERENCES: usize = 10_000;
+
 fn read_references(raw: &str) -> Result<FieldValue, Bad> {
     match value::shape(raw) {
         Shape::Null => Ok(FieldValue::Cleared),
         Shape::List => {
             let items: Vec<&RawValue> = serde_json::from_str(raw).map_err(|_| Bad::Type)?;
-            let mut found: Vec<Ref> = Vec::with_capacity(items.len());
-            for item in items {
-                if let Some(reference) = read_reference(item.get())?
-                    && !found.iter().any(|earlier| earlier.id == reference.id && earlier.name == reference.name)
-                {
-                    found.push(reference);
-                }
+            if items.len() > MOST_REFERENCES {
+                return Err(Bad::TooMany(items.len()));
             }
+            let read = items.into_iter().filter_map(|item| read_reference(item.get()).transpose());
+            let mut found = read.collect::<Result<Vec<Ref>, Bad>>()?;
+            let mut seen = HashSet::with_capacity(found.len());
+            let is_new: Vec<bool> =
+                found.iter().map(|reference| seen.insert((&reference.id, &reference.name))).collect();
+            let mut is_new = is_new.into_iter();
+            found.retain(|_| is_new.next().unwrap_or_default());
             Ok(FieldValue::References(found))
         }
         _ => Err(Bad::Type),
@@ -504,21 +545,33 @@ fn bad_value(field: &'static Field, raw: &str, bad: Bad) -> Problem {
                 FieldKind::Reference(_) => "an id, or an object with an `id`",
                 FieldKind::References(_) => "a list of ids, or of objects with an `id`",
             };
-            Problem::new(
-                Code::FieldType,
-                format!("`{name}` must be {wanted}"),
-                format!("write {wanted}, or leave it out"),
-            )
+            let or_not = if field.required { "" } else { ", or leave it out" };
+            Problem::new(Code::FieldType, format!("`{name}` must be {wanted}"), format!("write {wanted}{or_not}"))
         }
         Bad::Number => Problem::new(
             Code::NumberInvalid,
-            format!("`{name}` is not a number that can be kept"),
-            "write digits with a dot for the fraction, such as `52.51`",
+            match field.kind {
+                FieldKind::Integer => format!("`{name}` is not a whole number that can be kept"),
+                _ => format!("`{name}` is not a number that can be kept"),
+            },
+            match field.kind {
+                FieldKind::Integer => "write a whole number, such as `3`",
+                _ => "write digits with a dot for the fraction, such as `52.51`",
+            },
         ),
         Bad::Date => Problem::new(
             Code::DateInvalid,
             format!("`{name}` is not a date and time"),
             "write it like `2018-03-22T09:30:00+08:00`",
+        ),
+        Bad::TooMany(count) => Problem::new(
+            Code::LimitRecordBytes,
+            format!(
+                "`{name}` lists {} others, more than the {} that one record may list",
+                grouped(count as u64),
+                grouped(MOST_REFERENCES as u64)
+            ),
+            "shorten the list",
         ),
         Bad::Encoding => Problem::new(
             Code::Encoding,
@@ -530,6 +583,16 @@ fn bad_value(field: &'static Field, raw: &str, bad: Bad) -> Problem {
 }
 
 impl Converted {
+    /// A digest of everything it says but its id; equal for records that say the same under other keys.
+    pub fn digest(&self) -> Digest16 {
+        let mut text = String::with_capacity(1024);
+        for value in &self.values {
+            push_value(&mut text, value);
+        }
+        text.push_str(&self.extra);
+        digest_of(&text)
+    }
+
     /// The name or title, trimmed.
     pub fn name(&self, dataset: Dataset) -> Option<&str> {
         let index = dataset.fields().iter().position(|field| field.required)?;
@@ -547,15 +610,6 @@ impl Converted {
             .position(|field| field.name == name)
             .map_or(&FieldValue::Absent, |index| &self.values[index])
     }
-}
-
-fn digest_of_all(values: &[FieldValue], extra: &str) -> Digest16 {
-    let mut text = String::with_capacity(1024);
-    for value in values {
-        push_value(&mut text, value);
-    }
-    text.push_str(extra);
-    digest_of(&text)
 }
 
 /// A digest of a text, for ids and names.

@@ -12,6 +12,8 @@ use super::zone::instant_in;
 pub enum Bad {
     /// Another type than the catalogue wants.
     Type,
+    /// A list of so many where fewer are allowed.
+    TooMany(usize),
     /// No number, or none that fits.
     Number,
     /// No date.

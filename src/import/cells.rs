@@ -1,6 +1,6 @@
 //! Values of a record as columns of its table.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::db::Arg;
 use crate::format::record::digest_of;
@@ -76,7 +76,8 @@ pub(crate) fn overlay_extra(stored: &str, new: &str) -> String {
         return new.to_owned();
     }
     let (Ok(old), Ok(fresh)) = (RawRecord::parse(stored), RawRecord::parse(new)) else { return new.to_owned() };
-    let kept = old.entries.iter().filter(|(key, _)| !fresh.entries.iter().any(|(other, _)| other == key));
+    let said: HashSet<&str> = fresh.entries.iter().map(|(key, _)| key.as_ref()).collect();
+    let kept = old.entries.iter().filter(|(key, _)| !said.contains(key.as_ref()));
     let mut entries: Vec<_> = kept.chain(&fresh.entries).collect();
     entries.sort_by(|one, other| one.0.cmp(&other.0));
     let pairs: Vec<String> = (entries.into_iter())
@@ -99,7 +100,7 @@ pub(crate) fn references(
 
 /// What a record says, with the links that others say of it, as the text that is kept to see whether it has changed.
 pub(crate) fn content_hash(record: &Converted, meant: &[String], extra_links: &[String]) -> String {
-    let mut digest = record.digest;
+    let mut digest = record.digest();
     if !meant.is_empty() || !extra_links.is_empty() {
         let mut text = crate::storage::hex(&digest);
         for id in meant.iter().chain(extra_links) {

@@ -8,17 +8,17 @@ use std::path::Path;
 use chrono_tz::Tz;
 use sha2::{Digest, Sha256};
 
+use super::definitions::{Definitions, DefinitionsBuilder};
+use super::links::{Links, LinksBuilder};
 use super::problems::Problems;
-use super::references::{
-    Definitions, DefinitionsBuilder, Links, LinksBuilder, ReferencesBuilder, Resolved, may_rebuild,
-};
+use super::references::{ReferencesBuilder, Resolved, may_rebuild};
 use super::source::{self, Item, Layout, ReadError};
 use crate::archive::{Archive, Limits};
 use crate::format::value::{self, Shape};
 use crate::format::{Converted, FieldValue, RawRecord, Ref, record};
 use crate::model::catalogue::{Field, FieldKind, fold};
-use crate::model::problem::counted;
 use crate::model::report::{DatasetCounts, Datasets, MediaCounts};
+use crate::model::words::{counted, grouped};
 use crate::model::{Code, Dataset, Problem, Severity};
 
 /// What the check needs to know.
@@ -111,6 +111,9 @@ pub(crate) enum FileState {
 /// Records between two steps.
 const STEP: u64 = 2_000;
 
+/// Bytes of records after which there is a step all the same.
+const STEP_BYTES: usize = 4 << 20;
+
 /// Ids asked for at once.
 const KNOWN_AT_ONCE: usize = 500;
 
@@ -128,6 +131,8 @@ pub(crate) fn check(input: &CheckInput<'_>) -> Result<Checked, CheckError> {
         damaged: HashMap::new(),
         hashes: HashMap::new(),
         forms: Vec::new(),
+        noted: 0,
+        since_step: 0,
         links: LinksBuilder::new(input.scratch),
         references: BTreeMap::new(),
         event_states_links: false,
@@ -168,6 +173,10 @@ struct Check<'a> {
     damaged: HashMap<usize, String>,
     hashes: HashMap<usize, [u8; 32]>,
     forms: Vec<FormField>,
+    /// Records and references so far: what the scratch folder grows with.
+    noted: u64,
+    /// Bytes of records since the last step.
+    since_step: usize,
     links: LinksBuilder,
     references: BTreeMap<Dataset, (Dataset, &'static Field, ReferencesBuilder)>,
     event_states_links: bool,
@@ -210,7 +219,6 @@ impl Check<'_> {
     fn read_dataset(&mut self, dataset: Dataset) -> Result<Definitions, CheckError> {
         let input = self.input;
         let mut builder = DefinitionsBuilder::new(input.scratch, dataset)?;
-        let mut positions = Positions::default();
         let (media_before, referenced_before) = (self.media, self.referenced.clone());
         self.counts.insert(dataset, DatasetCounts::default());
         self.files.insert(dataset, FileState::Absent);
@@ -218,9 +226,12 @@ impl Check<'_> {
             self.files.insert(dataset, FileState::Whole);
         }
         self.expect_references(dataset)?;
+        if dataset == Dataset::SocialLinks && self.stands_in_a_file_that_is_not_there() {
+            return Ok(Definitions::none(input.scratch, dataset)?);
+        }
         let result =
             source::read_dataset(input.archive, input.layout, input.limits, dataset, input.zone, &mut |item| {
-                self.check_item(dataset, item, &mut builder, &mut positions)
+                self.check_item(dataset, item, &mut builder)
             });
         match result {
             Ok(()) => {}
@@ -247,20 +258,20 @@ impl Check<'_> {
         let (problems, counts) = (&mut self.problems, &mut self.counts);
         let definitions = builder.finish(input.scratch, dataset, |twin| {
             let singular = dataset.definition().singular;
-            let (position, earlier) = (positions.of(twin.ordinal), positions.of(twin.earlier));
+            let (position, earlier) = (twin.position, twin.earlier);
             let problem = match &twin.fresh_id {
                 None => {
                     counts.entry(dataset).or_default().merged += 1;
                     Problem::new(
                         Code::DuplicateRecord,
-                        format!("the same {singular} stands at {earlier} and {position}; one of them was imported"),
+                        format!("the same {singular} stands at {earlier} and {position}; only one of them counts"),
                         "remove one of the two",
                     )
                 }
                 Some(fresh) => Problem::new(
                     Code::DuplicateId,
                     format!(
-                        "two different records, at {earlier} and {position}, have the same id; this one was imported as `{fresh}`"
+                        "two different records, at {earlier} and {position}, have the same id; this one counts as `{fresh}`"
                     ),
                     "give each record an id of its own",
                 ),
@@ -276,6 +287,12 @@ impl Check<'_> {
             || (dataset == Dataset::SocialLinks
                 && self.event_states_links
                 && self.files.get(&Dataset::Event) == Some(&FileState::Whole))
+    }
+
+    /// What is wrong with the file of the event was told when the event was read.
+    fn stands_in_a_file_that_is_not_there(&self) -> bool {
+        !self.input.layout.files.contains_key(&Dataset::SocialLinks)
+            && self.files.get(&Dataset::Event) == Some(&FileState::Absent)
     }
 
     fn file_name(&self, dataset: Dataset) -> String {
@@ -302,16 +319,17 @@ impl Check<'_> {
         dataset: Dataset,
         item: Item<'_>,
         builder: &mut DefinitionsBuilder,
-        positions: &mut Positions,
     ) -> Result<(), CheckError> {
         let Item { ordinal, position, outcome, raw } = item;
         if dataset == Dataset::Event {
             self.event_states_links = raw.is_some_and(states_links);
         }
-        positions.push(ordinal, position);
+        self.note(1)?;
         let counts = self.counts.entry(dataset).or_default();
         counts.read += 1;
-        if counts.read.is_multiple_of(STEP) {
+        self.since_step += raw.map_or(0, <[u8]>::len);
+        if counts.read.is_multiple_of(STEP) || self.since_step >= STEP_BYTES {
+            self.since_step = 0;
             (self.input.step)(dataset, counts.read)?;
         }
         let file = self.file_name(dataset);
@@ -347,7 +365,21 @@ impl Check<'_> {
             self.note_references(dataset, ordinal, &converted)?;
             self.check_forms(dataset, &converted);
         }
-        Ok(builder.add(ordinal, dataset, &converted, rejected)?)
+        Ok(builder.add(ordinal, position, dataset, &converted, rejected)?)
+    }
+
+    /// Counts records or references, which the disk must have room for.
+    fn note(&mut self, more: usize) -> Result<(), CheckError> {
+        self.noted += more as u64;
+        let most = self.input.limits.records;
+        if self.noted <= most {
+            return Ok(());
+        }
+        Err(CheckError::Refused(Box::new(Problem::new(
+            Code::LimitRecords,
+            format!("the archive has more than {} records and references between them", grouped(most)),
+            "split it, or ask the admin to raise `limits.records`",
+        ))))
     }
 
     fn reject(&mut self, dataset: Dataset) {
@@ -391,7 +423,10 @@ impl Check<'_> {
             record.problems.push(
                 Problem::new(
                     Code::EndBeforeStart,
-                    format!("the {} ends before it starts; it was imported as given", dataset.definition().singular),
+                    format!(
+                        "the {} ends before it starts; both times are taken as given",
+                        dataset.definition().singular
+                    ),
                     "look at both times",
                 )
                 .in_field("ends_at")
@@ -422,7 +457,7 @@ impl Check<'_> {
                 FoundMedia::Missing => Problem::new(
                     Code::MediaMissing,
                     "this file is not in the archive",
-                    "add the file, or correct the path; the record was imported without it",
+                    "add the file, or correct the path; the record goes without it",
                 ),
             };
             self.media.missing += 1;
@@ -457,6 +492,7 @@ impl Check<'_> {
                 }
                 _ => continue,
             };
+            self.note(references.len())?;
             if let Some((_, _, builder)) = self.references.get_mut(&target) {
                 for reference in references {
                     builder.add(ordinal, reference)?;
@@ -490,6 +526,7 @@ impl Check<'_> {
             if let Some((field, _)) = target.field_of_key(&fold(&identifier))
                 && is("is_required")
                 && is("is_included")
+                && !self.forms.iter().any(|form| form.dataset == target && form.field == field)
             {
                 self.forms.push(FormField { dataset: target, field, missing: 0 });
             }
@@ -543,16 +580,19 @@ impl Check<'_> {
                 })
             };
             let found = builder.finish(self.input.scratch, target, of_target, rebuild, |text, count| {
+                if failed.borrow().is_some() {
+                    return Ok(());
+                }
                 dangling.push((text.id, count));
-                if dangling.len() >= KNOWN_AT_ONCE && failed.borrow().is_none() {
+                if dangling.len() >= KNOWN_AT_ONCE {
                     failed.replace(say(&mut dangling).err());
                 }
                 Ok(())
             })?;
-            say(&mut dangling)?;
             if let Some(error) = failed.into_inner() {
                 return Err(error);
             }
+            say(&mut dangling)?;
             if found.mismatches > 0 {
                 self.problems.add_to(from, name_mismatch(from, field, target, found.mismatches).in_file(&file));
             }
@@ -602,7 +642,7 @@ impl Check<'_> {
             let problem = Problem::new(
                 Code::LinksDisagree,
                 format!(
-                    "{} only with the session and {only_speakers} only with the speaker; all were imported",
+                    "{} only with the session and {only_speakers} only with the speaker; all count",
                     counted(only_sessions, "link stands", "links stand")
                 ),
                 "list the speakers of each session and the sessions of each speaker alike",
@@ -622,7 +662,7 @@ impl Check<'_> {
             let problem = Problem::new(
                 Code::FormFieldMissing,
                 format!(
-                    "the event's own form requires `{field}`, which {} of `{}` {}; nothing was left out",
+                    "the event's own form requires `{field}`, which {} of `{}` {}; that leaves nothing out",
                     counted(form.missing, "record", "records"),
                     form.dataset,
                     if form.missing == 1 { "does not have" } else { "do not have" }
@@ -643,30 +683,48 @@ impl Check<'_> {
             .filter(|entry| self.is_named_by_none(**entry))
             .map(|entry| entries[*entry].path.as_str())
             .collect();
-        if !unused.is_empty() {
+        let mut unread = source::unread(self.input.archive, self.input.layout);
+        // A picture or a table that a record names is no file of records.
+        unread.retain(|unread| self.is_named_by_none(unread.entry));
+        for unread in &unread {
+            let plural = unread.dataset.as_str();
+            let problem = Problem::new(
+                Code::FileNotRead,
+                format!("by its name the file holds `{plural}`, but it is not read; the archive has no others"),
+                unread.hint.clone(),
+            );
+            self.problems.add_to(unread.dataset, problem.in_file(unread.name));
+        }
+        // What a file that could not be read names cannot be told.
+        let names_media = |dataset: &Dataset| dataset.fields().iter().any(|field| field.kind == FieldKind::Media);
+        let is_all_read = (self.input.layout.files.keys().filter(|dataset| names_media(dataset)))
+            .all(|dataset| self.files.get(dataset).is_some_and(|state| *state != FileState::Absent))
+            && !unread.iter().any(|unread| names_media(&unread.dataset));
+        if !unused.is_empty() && is_all_read {
             self.problems.add(
                 Problem::new(
                     Code::MediaUnreferenced,
                     match unused.len() {
-                        1 => "1 media file is named by no record and was not stored".to_owned(),
-                        many => format!("{many} media files are named by no record and were not stored"),
+                        1 => "1 media file is named by no record and is not stored".to_owned(),
+                        many => format!("{many} media files are named by no record and are not stored"),
                     },
                     "name what is wanted in a record, and leave out the rest",
                 )
                 .with_value(&unused.join(", ")),
             );
         }
+        let told: HashSet<usize> = unread.iter().map(|unread| unread.entry).collect();
         let ignored: Vec<&str> = (self.input.layout.ignored.iter())
-            .filter(|entry| self.is_named_by_none(**entry))
-            .map(|entry| entries[*entry].path.as_str())
+            .filter(|entry| self.is_named_by_none(**entry) && !told.contains(*entry))
+            .map(|entry| entries[*entry].name.as_str())
             .collect();
         if !ignored.is_empty() {
             self.problems.add(
                 Problem::new(
                     Code::EntryIgnored,
                     match ignored.len() {
-                        1 => "1 entry is no part of an event archive and was ignored".to_owned(),
-                        many => format!("{many} entries are no part of an event archive and were ignored"),
+                        1 => "1 entry is no part of an event archive and is ignored".to_owned(),
+                        many => format!("{many} entries are no part of an event archive and are ignored"),
                     },
                     "nothing needs to be done",
                 )
@@ -776,22 +834,4 @@ pub(crate) fn rebuilt_record(
         converted.source_id = Some(id.to_owned());
         converted
     })
-}
-
-/// Places in the file by number, where they are not the same (fields of forms share the place of their form).
-#[derive(Default)]
-struct Positions {
-    odd: HashMap<u64, u64>,
-}
-
-impl Positions {
-    fn push(&mut self, ordinal: u64, position: u64) {
-        if position != ordinal + 1 {
-            self.odd.insert(ordinal, position);
-        }
-    }
-
-    fn of(&self, ordinal: u64) -> u64 {
-        self.odd.get(&ordinal).copied().unwrap_or(ordinal + 1)
-    }
 }

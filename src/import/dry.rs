@@ -10,8 +10,8 @@ use super::load::ROWS_AT_ONCE;
 use super::plan::Target;
 use super::write::{self, EventState, Memory};
 use super::{Import, Mode, OnProgress, Run, RunError, Services};
-use crate::model::problem::counted;
 use crate::model::report::{ArchiveReport, DatasetCounts, Datasets, LinkCounts, MediaCounts};
+use crate::model::words::counted;
 use crate::model::{Code, Dataset, JobState, Problem};
 use crate::pace::Turn;
 use crate::store::events::EventRow;
@@ -51,7 +51,7 @@ pub struct PlannedEvent {
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     /// The file or the disk cannot be read.
-    #[error("could not read the archive: {0}; look whether the file is there and may be read")]
+    #[error("could not read the archive: {0}")]
     Io(std::io::Error),
     /// Something else failed.
     #[error("could not check the archive: {0}")]
@@ -83,6 +83,7 @@ pub async fn plan(
             RunError::Cancelled
             | RunError::Interrupted
             | RunError::BlockedOn(_)
+            | RunError::Held(..)
             | RunError::LeaseLost
             | RunError::Replan,
         ) => Err(PlanError::Failed("it was stopped".to_owned())),
@@ -100,7 +101,7 @@ impl Run<'_> {
         let target = self.target(&opened.head, &policy, None).await?;
         let is_supplement = opened.head.directives.supplement_of.is_some();
         let (feed, _) = self.check(opened.archive, opened.layout, &opened.head, &target, is_supplement).await?;
-        if let Some(refusal) = self.refusal(&feed.checked, &opened.head, &target, policy.on_error) {
+        if let Some(refusal) = self.refusal(&feed, &opened.head, &target, policy.on_error) {
             return Err(RunError::Refused(Box::new(refusal)));
         }
         let event = match &target {
@@ -139,13 +140,14 @@ impl Run<'_> {
     ) -> Result<(), RunError> {
         let database = &self.services.database;
         let writing = Writing { event_id: event.id, job: self.import.lease.job, now: self.services.clock.now() };
-        let state = EventState { was_there: true, has_unresolved: false };
+        let state = EventState { was_there: true, has_unresolved: false, is_told: false };
         let mut memory = Memory::default();
         feed.archive.begin_pass();
         for dataset in Dataset::ALL {
             let mut counts = self.facts.datasets.get(&dataset).copied().unwrap_or_default();
             if counts.read + counts.rebuilt > 0 {
-                let size = feed::ChunkSize { records: self.services.chunk_records, bytes: self.services.chunk_bytes };
+                let pacer = self.services.pacer.clone();
+                let size: feed::ChunkSize = Arc::new(move || pacer.throttle());
                 let mut chunks = feed::start(feed, dataset, 0, size);
                 while let Some(chunk) = chunks.recv().await {
                     let chunk = chunk?;
@@ -225,11 +227,13 @@ async fn write_chunk(
     chunk: Vec<feed::LoadRecord>,
 ) -> Result<Vec<DatasetCounts>, RunError> {
     if dataset != Dataset::Event {
-        return Ok(vec![write::write(tx, feed, dataset, writing, state, memory, chunk).await?.counts]);
+        return Ok(vec![
+            write::write(tx, feed, dataset, writing, state, memory, write::prepare(memory, chunk)).await?.counts,
+        ]);
     }
     let mut counts = Vec::new();
     for record in chunk {
-        counts.push(write::write_event(tx, feed, writing, target, record).await?.counts);
+        counts.push(write::write_event(tx, feed, writing, target, false, record).await?.counts);
     }
     Ok(counts)
 }

@@ -1,20 +1,23 @@
 //! The second pass: records that go in, in chunks, read ahead of the writing on a thread of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use chrono_tz::Tz;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::cells::{content_hash, references};
 use super::check::{Checked, FoundMedia, find_media, media_of, rebuilt_record};
-use super::references::{Decision, Links, fresh_id};
+use super::definitions::{Decision, fresh_id};
+use super::links::Links;
 use super::scratch::{Cursor, number_at};
 use super::source::{self, Layout, ReadError};
 use crate::archive::{Archive, Limits};
 use crate::format::FieldValue;
 use crate::model::Dataset;
 use crate::model::catalogue::{Field, FieldKind};
+use crate::model::throttle::Throttle;
 use crate::storage::hex;
 use crate::store::media::MediaState;
 
@@ -28,16 +31,14 @@ pub(crate) struct Feed {
     pub(crate) checked: Checked,
 }
 
-/// How much goes into one chunk.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ChunkSize {
-    pub(crate) records: usize,
-    pub(crate) bytes: usize,
-}
+/// How much is read ahead as one chunk; asked for before each.
+pub(crate) type ChunkSize = Arc<dyn Fn() -> Throttle + Send + Sync>;
 
 /// A record that goes in.
 #[derive(Debug)]
 pub(crate) struct LoadRecord {
+    /// Its number in the dataset.
+    pub(crate) ordinal: u64,
     pub(crate) source_id: String,
     pub(crate) values: Vec<FieldValue>,
     pub(crate) extra: String,
@@ -86,7 +87,7 @@ impl From<std::io::Error> for FeedError {
     }
 }
 
-/// Chunks that are read ahead; one more is being put together meanwhile.
+/// Chunks that wait to be written.
 const AHEAD: usize = 1;
 
 /// Reads a dataset from the record number `next` on.
@@ -116,8 +117,9 @@ struct Reader<'a> {
     dataset: Dataset,
     first: u64,
     size: ChunkSize,
+    bounds: Throttle,
     sender: &'a mpsc::Sender<Result<Chunk, FeedError>>,
-    decisions: super::references::Decisions<'a>,
+    decisions: super::definitions::Decisions<'a>,
     extra_links: Cursor<'a, 16>,
     records: Vec<LoadRecord>,
     bytes: usize,
@@ -138,6 +140,7 @@ impl<'a> Reader<'a> {
             feed,
             dataset,
             first,
+            bounds: size(),
             size,
             sender,
             decisions: definitions.decisions()?,
@@ -235,12 +238,13 @@ impl<'a> Reader<'a> {
         for (field, target, list) in references(self.dataset, &record.values) {
             let definitions = definitions(&self.feed.checked.definitions, target)?;
             let mut ids = Vec::with_capacity(list.len());
+            let mut seen = HashSet::new();
             for reference in list {
                 let id = definitions.meant_by(reference)?;
                 if id != reference.id {
                     meant.push(id.clone());
                 }
-                if !ids.contains(&id) {
+                if list.len() == 1 || seen.insert(id.clone()) {
                     ids.push(id);
                 }
             }
@@ -250,6 +254,8 @@ impl<'a> Reader<'a> {
         let content_hash = content_hash(&record, &meant, &extra_speakers);
         self.bytes += size;
         self.records.push(LoadRecord {
+            // Counted on already.
+            ordinal: self.ordinal - 1,
             source_id,
             values: record.values,
             extra: record.extra,
@@ -258,21 +264,28 @@ impl<'a> Reader<'a> {
             extra_speakers,
             media,
         });
-        if self.records.len() >= self.size.records || self.bytes >= self.size.bytes { self.send(false) } else { Ok(()) }
+        let is_full = self.records.len() >= self.bounds.chunk_records || self.bytes >= self.bounds.chunk_bytes;
+        if is_full { self.send(false) } else { Ok(()) }
     }
 
     fn send(&mut self, is_last: bool) -> Result<(), FeedError> {
         let records = std::mem::take(&mut self.records);
         self.bytes = 0;
+        self.bounds = (self.size)();
         let chunk = Chunk { records, next: self.ordinal, is_last };
-        self.sender.blocking_send(Ok(chunk)).map_err(|_| FeedError::Closed)
+        self.sender.blocking_send(Ok(chunk)).map_err(|_| FeedError::Closed)?;
+        if !is_last {
+            // The next chunk is begun when this one is taken: two are in memory, this one and the one that is written.
+            Handle::current().block_on(self.sender.reserve()).map_err(|_| FeedError::Closed)?;
+        }
+        Ok(())
     }
 }
 
 fn definitions(
-    all: &BTreeMap<Dataset, super::references::Definitions>,
+    all: &BTreeMap<Dataset, super::definitions::Definitions>,
     dataset: Dataset,
-) -> Result<&super::references::Definitions, FeedError> {
+) -> Result<&super::definitions::Definitions, FeedError> {
     all.get(&dataset).ok_or_else(|| FeedError::Changed(format!("`{dataset}` was not checked")))
 }
 

@@ -2,12 +2,14 @@
 
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::source::{self, Layout, ReadError};
 use crate::archive::{Archive, Limits};
 use crate::clock::Timestamp;
 use crate::format::{Converted, FieldValue, zone};
 use crate::model::{Code, Dataset, JobId, OnError, OnExisting, Problem};
+use crate::storage::hex;
 
 /// What can be told before the records are read.
 #[derive(Clone, Debug, Default)]
@@ -174,6 +176,114 @@ impl Head {
         }
         let event = self.event.as_ref()?;
         let id = event.identifier.as_deref().unwrap_or(&event.source_id);
-        Some(format!("{} {id}", self.root_url))
+        Some(source_key(&self.root_url, id))
+    }
+}
+
+/// Bytes of a key as it is; PostgreSQL's indexes take no more than 2,704.
+const KEY_BYTES: usize = 500;
+
+/// The key of an event there: whatever an archive says of its server and itself, an index can hold it.
+pub(crate) fn source_key(root_url: &str, id: &str) -> String {
+    let key = format!("{root_url} {id}");
+    if key.len() > KEY_BYTES { format!("sha256 {}", hex(&Sha256::digest(key))) } else { key }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "a failed step fails the test")]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+    use crate::fsx;
+    use crate::model::catalogue::{Field, FieldKind};
+
+    /// Writes the table that is made from the code instead of comparing it.
+    const RENEW: &str = "EVENTFERRY_RENEW";
+
+    fn path() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/archive.md")
+    }
+
+    fn document() -> String {
+        fs::read_to_string(path()).unwrap()
+    }
+
+    #[test]
+    fn the_document_names_every_file_and_what_its_records_cannot_do_without() {
+        let document = document();
+        for dataset in Dataset::ALL {
+            let files: Vec<String> = dataset.definition().files.iter().map(|file| format!("`{file}`")).collect();
+            let row = document.lines().find(|line| line.starts_with(&format!("| {} |", files.join(", "))));
+            let row = row.unwrap_or_else(|| panic!("docs/archive.md has no row for {files:?}"));
+            let required = dataset.fields().iter().filter(|field| field.required);
+            for name in required.map(|field| field.name).chain(["id"]) {
+                assert!(row.contains(&format!("`{name}`")), "{name}: {row}");
+            }
+        }
+        for folder in source::MEDIA_FOLDERS.iter().chain(&["meta", source::DIRECTIVES_FILE]) {
+            assert!(document.contains(&format!("`{folder}`")), "{folder}");
+        }
+    }
+
+    #[test]
+    fn the_document_has_every_key_of_our_own_file_with_an_example_that_can_be_followed() {
+        let document = document();
+        let all = Directives {
+            version: Some(DIRECTIVES_VERSION),
+            on_error: Some(OnError::Skip),
+            on_existing: Some(OnExisting::Update),
+            event: Some(1),
+            with_handlers: Some(true),
+            again: Some(true),
+            supplement_of: Some(JobId(uuid::Uuid::nil())),
+        };
+        let keys = serde_json::to_value(all).unwrap();
+        let examples: Vec<&str> = document.lines().filter(|line| line.starts_with("{\"version\"")).collect();
+        for key in keys.as_object().unwrap().keys() {
+            assert!(document.contains(&format!("\n| `{key}` | ")), "no row for `{key}`");
+            assert!(examples.iter().any(|example| example.contains(&format!("\"{key}\": "))), "no example of `{key}`");
+        }
+        for example in examples {
+            serde_json::from_str::<Directives>(example).unwrap_or_else(|error| panic!("{example}: {error}"));
+        }
+    }
+
+    #[test]
+    fn the_document_has_every_field_with_its_spellings() {
+        let mut table = String::from("\n| file | field | holds | other spellings |\n|---|---|---|---|\n");
+        for dataset in Dataset::ALL {
+            for field in dataset.fields() {
+                let others: Vec<String> = field.aliases.iter().map(|alias| format!("`{alias}`")).collect();
+                let (file, holds) = (dataset.definition().files[0], holds(field));
+                table += &format!("| `{file}` | `{}` | {holds} | {} |\n", field.name, others.join(" "));
+            }
+        }
+        let (document, begin, end) = (document(), "<!-- fields -->", "<!-- /fields -->");
+        let (before, rest) = document.split_once(begin).unwrap();
+        let (present, after) = rest.split_once(end).unwrap();
+        if std::env::var_os(RENEW).is_some() {
+            fsx::write_atomic(&path(), format!("{before}{begin}{table}{end}{after}").as_bytes()).unwrap();
+        } else {
+            assert_eq!(present, table, "run `{RENEW}=1 cargo test --lib import::head` and commit docs/archive.md");
+        }
+    }
+
+    fn holds(field: &Field) -> String {
+        let what = match field.kind {
+            FieldKind::Text => "a text".to_owned(),
+            FieldKind::Instant => "a time".to_owned(),
+            FieldKind::Integer => "a whole number".to_owned(),
+            FieldKind::Decimal => "a number".to_owned(),
+            FieldKind::Boolean => "true or false".to_owned(),
+            FieldKind::Json => "any JSON".to_owned(),
+            FieldKind::Zone => "a time zone".to_owned(),
+            FieldKind::Length => "a length".to_owned(),
+            FieldKind::Media => "a media file".to_owned(),
+            FieldKind::Reference(target) => format!("a reference to a {}", target.definition().singular),
+            FieldKind::References(target) => format!("a list of references to {}s", target.definition().singular),
+        };
+        if field.required { format!("{what}, required") } else { what }
     }
 }

@@ -3,20 +3,25 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+use tokio::sync::mpsc::Receiver;
 
-use super::feed::{self, Chunk, Feed, FeedError};
+use super::feed::{self, Chunk, Feed, FeedError, LoadRecord};
 use super::head::{EventHead, Head};
-use super::write::{self, EventState, Memory};
+use super::outgoing::{self, Listening, Origin};
+use super::write::{self, EventState, Memory, Prepared};
 use super::{Context, RunError, Services, Target};
 use crate::db::{DbErrorKind, Tx};
 use crate::model::report::{Datasets, LinkCounts};
 use crate::model::{Code, Dataset, Problem};
+use crate::pace::Turn;
 use crate::signal::FailPoint;
 use crate::storage::Stored;
 use crate::store::jobs::{self, CheckpointUpdate, Lease};
 use crate::store::records;
-use crate::store::{events, media, problems};
+use crate::store::{deliveries, events, media, problems};
 
 /// Where a load is; written with every chunk.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -33,9 +38,14 @@ pub struct Checkpoint {
     pub datasets: Datasets,
     /// Links so far.
     pub links: LinkCounts,
-    /// Whether the event is being taken back: whatever becomes of the job, the rest of it goes first.
+    /// Whether the event is being taken back: whatever becomes of the job, the rest of it goes first. `next` is then the
+    /// last message to handlers that was taken back.
     #[serde(default)]
     pub taking_back: bool,
+    /// The last message to handlers that is taken back; those after it tell that records are gone. 0 where that is not
+    /// known yet.
+    #[serde(default)]
+    pub told_last: u64,
     /// Problems of each code, as the check found them whose problem rows are written.
     #[serde(default)]
     pub problem_counts: BTreeMap<Code, u64>,
@@ -84,6 +94,9 @@ const CHECKPOINT_VERSION: u32 = 1;
 /// Problem rows, and records looked at for being gone, in one transaction.
 pub(super) const ROWS_AT_ONCE: usize = 1_000;
 
+/// Bytes of messages to handlers that are taken back in one transaction, where they are several: about a large record.
+const TOLD_BYTES_AT_ONCE: i64 = 4 * 1024 * 1024;
+
 /// Media files whose rows are written in one transaction.
 const MEDIA_AT_ONCE: usize = 20;
 
@@ -101,8 +114,11 @@ pub(super) async fn load(
         // Interrupted before its event was made; another import may have made it since.
         checkpoint.event = place_of(target);
     }
-    let mut event =
-        EventState { was_there: checkpoint.event.as_ref().is_some_and(|event| !event.created), has_unresolved: false };
+    let mut event = EventState {
+        was_there: checkpoint.event.as_ref().is_some_and(|event| !event.created),
+        has_unresolved: false,
+        is_told: false,
+    };
     if let Some(place) = checkpoint.event.as_ref().filter(|_| event.was_there) {
         let mut tx = context.database.begin().await?;
         event.has_unresolved = records::has_unresolved(&mut tx, place.id).await?;
@@ -110,6 +126,8 @@ pub(super) async fn load(
     }
     let mut memory = Memory::default();
     feed.archive.begin_pass();
+    // A restart may find handlers as far behind as it has left them.
+    context.wait_for_handlers().await?;
     loop {
         match checkpoint.stage {
             Stage::Problems => load_problems(context, problems, &mut checkpoint).await?,
@@ -169,7 +187,8 @@ pub(super) fn phrase(stage: Stage) -> String {
 }
 
 /// Begins a chunk. Where its event was deleted since the last one, the plan is made anew.
-async fn begin_chunk(context: &Context<'_>, event: Option<&EventPlace>) -> Result<Tx, RunError> {
+async fn begin_chunk(context: &mut Context<'_>, event: Option<&EventPlace>) -> Result<Tx, RunError> {
+    context.chunk_begun = context.clock.monotonic();
     let mut tx = context.database.begin().await?;
     if let Some(event) = event
         && !events::hold(&mut tx, event.id).await?
@@ -180,19 +199,29 @@ async fn begin_chunk(context: &Context<'_>, event: Option<&EventPlace>) -> Resul
     Ok(tx)
 }
 
+/// How far a stage is after a chunk.
+#[derive(Clone, Copy, Debug)]
+struct Progress {
+    /// Records, problems or entries that the chunk has written.
+    written: usize,
+    /// Those of the stage that are done.
+    done: u64,
+    /// Those of the stage in all; 0 where that is not known.
+    total: u64,
+}
+
 /// Ends a chunk: checkpoint, commit, then the pause that lets others have the database.
 async fn commit(
     context: &mut Context<'_>,
     mut tx: Tx,
     checkpoint: &Checkpoint,
-    done: u64,
-    total: u64,
+    progress: Progress,
 ) -> Result<(), RunError> {
     context.check_source()?;
     let update = CheckpointUpdate {
         stage: phrase(checkpoint.stage),
-        stage_done: done,
-        stage_total: total,
+        stage_done: progress.done,
+        stage_total: progress.total,
         checkpoint: serde_json::to_string(checkpoint).map_err(std::io::Error::from)?,
         event_id: checkpoint.event.as_ref().map(|event| event.id),
         event_created: checkpoint.event.as_ref().is_some_and(|event| event.created),
@@ -201,11 +230,11 @@ async fn commit(
     context.signals.reach(FailPoint::ChunkBeforeCommit)?;
     tx.commit().await?;
     context.signals.reach(FailPoint::ChunkAfterCommit)?;
-    context.report_progress(&update).await;
+    context.report_progress(&update);
     if cancel.0 {
         return Err(RunError::Cancelled);
     }
-    context.between_chunks().await
+    context.between_chunks(progress.written).await
 }
 
 async fn load_problems(
@@ -217,11 +246,12 @@ async fn load_problems(
     let mut next = usize::try_from(checkpoint.next).unwrap_or(total);
     while next < total {
         let end = (next + ROWS_AT_ONCE).min(total);
-        let mut tx = context.database.begin().await?;
+        let mut tx = begin_chunk(context, None).await?;
         problems::insert(&mut tx, context.lease.job, next as u64 + 1, &problems[next..end]).await?;
+        let progress = Progress { written: end - next, done: end as u64, total: total as u64 };
         next = end;
         checkpoint.next = next as u64;
-        commit(context, tx, checkpoint, next as u64, total as u64).await?;
+        commit(context, tx, checkpoint, progress).await?;
     }
     Ok(())
 }
@@ -237,7 +267,7 @@ async fn load_event(
     if checkpoint.next > 0 {
         return Ok(());
     }
-    let mut chunks = feed::start(feed, Dataset::Event, 0, context.chunk);
+    let mut chunks = feed::start(feed, Dataset::Event, 0, context.chunk_size());
     let mut record = None;
     while let Some(chunk) = chunks.recv().await {
         let chunk = chunk?;
@@ -254,6 +284,7 @@ async fn load_event(
             make_sure_it_is_new(context, &mut tx, head, source, target).await?;
             let id = records::take_ids(&mut tx, Dataset::Event.definition().table, 1).await?;
             let row = write::event_row(id, &record);
+            let created = context.is_told().then(|| write::created_change(Dataset::Event, &row, &[]));
             let account = context.account;
             records::insert_event(&mut tx, &account.name, &head.root_url, context.lease.job, context.clock.now(), row)
                 .await?;
@@ -269,17 +300,19 @@ async fn load_event(
             counts.created += 1;
             checkpoint.event = Some(EventPlace { id, created: true });
             write::event_media(&mut tx, &context.writing(id), id, &record).await?;
+            context.tell(&mut tx, id, created.as_slice()).await?;
         }
         (Some(place), _, _) => {
             let writing = context.writing(place.id);
-            let written = write::write_event(&mut tx, feed, &writing, target, record).await?;
+            let written = write::write_event(&mut tx, feed, &writing, target, context.is_told(), record).await?;
+            context.tell(&mut tx, place.id, &written.changes).await?;
             counts.updated += written.counts.updated;
             counts.unchanged += written.counts.unchanged;
         }
         (None, _, _) => return Err(RunError::Replan),
     }
     checkpoint.next = 1;
-    commit(context, tx, checkpoint, 1, 1).await
+    commit(context, tx, checkpoint, Progress { written: 1, done: 1, total: 1 }).await
 }
 
 /// Another import may have made the event since the plan: then the plan is made anew.
@@ -318,30 +351,76 @@ async fn load_records(
     if total == 0 || checkpoint.next >= total {
         return Ok(());
     }
-    let mut chunks = feed::start(feed, dataset, checkpoint.next, context.chunk);
-    while let Some(chunk) = chunks.recv().await {
-        let Chunk { records, next, is_last } = chunk?;
-        if records.is_empty() && is_last {
-            break;
-        }
+    let mut ahead = Ahead::new(feed::start(feed, dataset, checkpoint.next, context.chunk_size()));
+    let mut following = ahead.next(context.chunk_records(), memory).await?;
+    while let Some(mut chunk) = following {
+        // The bounds may have changed since it was prepared.
+        ahead.put_back(chunk.keep(context.chunk_records()));
+        let (written, next) = (chunk.len(), ahead.next_ordinal());
         let mut tx = begin_chunk(context, Some(&place)).await?;
-        let writing = context.writing(place.id);
-        let written = write::write(&mut tx, feed, dataset, &writing, event, memory, records).await?;
+        let (writing, event) = (context.writing(place.id), EventState { is_told: context.is_told(), ..event });
+        let outcome = write::write(&mut tx, feed, dataset, &writing, event, memory, chunk).await?;
+        context.tell(&mut tx, place.id, &outcome.changes).await?;
         let counts = checkpoint.datasets.entry(dataset).or_default();
-        counts.created += written.counts.created;
-        counts.updated += written.counts.updated;
-        counts.unchanged += written.counts.unchanged;
-        checkpoint.links.session_speakers += written.links.session_speakers;
-        checkpoint.links.sessions_with_track += written.links.sessions_with_track;
-        checkpoint.links.sessions_with_microlocation += written.links.sessions_with_microlocation;
-        checkpoint.links.sessions_with_session_type += written.links.sessions_with_session_type;
+        counts.created += outcome.counts.created;
+        counts.updated += outcome.counts.updated;
+        counts.unchanged += outcome.counts.unchanged;
+        checkpoint.links.session_speakers += outcome.links.session_speakers;
+        checkpoint.links.sessions_with_track += outcome.links.sessions_with_track;
+        checkpoint.links.sessions_with_microlocation += outcome.links.sessions_with_microlocation;
+        checkpoint.links.sessions_with_session_type += outcome.links.sessions_with_session_type;
         checkpoint.next = next;
-        commit(context, tx, checkpoint, next, total).await?;
-        if is_last {
-            break;
-        }
+        let most = context.chunk_records();
+        // The next chunk is prepared while the database waits for the disk; a fault of it is told after the commit.
+        let ((), prepared) = futures_util::try_join!(
+            commit(context, tx, checkpoint, Progress { written, done: next, total }),
+            ahead.next(most, memory).map(Ok)
+        )?;
+        following = prepared?;
     }
     Ok(())
+}
+
+/// Chunks of a dataset as they were read ahead, cut to what may be written at once.
+struct Ahead {
+    chunks: Receiver<Result<Chunk, FeedError>>,
+    /// Read, and not yet given out.
+    waiting: Vec<LoadRecord>,
+    /// The number of the record after those.
+    after: u64,
+    is_over: bool,
+}
+
+impl Ahead {
+    fn new(chunks: Receiver<Result<Chunk, FeedError>>) -> Self {
+        Self { chunks, waiting: Vec::new(), after: 0, is_over: false }
+    }
+
+    /// Waits for the next records, and gives out at most so many; none after the last.
+    async fn next(&mut self, most: usize, memory: &Memory) -> Result<Option<Prepared>, RunError> {
+        if self.waiting.is_empty() && !self.is_over {
+            let Some(chunk) = self.chunks.recv().await else { return Ok(None) };
+            let Chunk { records, next, is_last } = chunk?;
+            (self.waiting, self.after, self.is_over) = (records, next, is_last);
+        }
+        if self.waiting.is_empty() {
+            return Ok(None);
+        }
+        let rest = self.waiting.split_off(most.min(self.waiting.len()));
+        let records = std::mem::replace(&mut self.waiting, rest);
+        Ok(Some(write::prepare(memory, records)))
+    }
+
+    /// Takes records back that were given out last.
+    fn put_back(&mut self, mut records: Vec<LoadRecord>) {
+        records.append(&mut self.waiting);
+        self.waiting = records;
+    }
+
+    /// The number of the record after those that are given out.
+    fn next_ordinal(&self) -> u64 {
+        self.waiting.first().map_or(self.after, |record| record.ordinal)
+    }
 }
 
 /// Marks records that a dataset does not have any more, where it can tell.
@@ -367,7 +446,7 @@ async fn mark_gone(
         let mut gone = Vec::new();
         for (source_id, id) in page.records {
             if !definitions.has(&source_id)? {
-                gone.push(id);
+                gone.push((id, source_id));
             }
         }
         checkpoint.next = u64::try_from(last).unwrap_or(0);
@@ -375,9 +454,15 @@ async fn mark_gone(
             tx.rollback().await?;
             continue;
         }
-        records::mark_gone(&mut tx, dataset, &context.writing(place.id), &gone).await?;
-        checkpoint.datasets.entry(dataset).or_default().gone += gone.len() as u64;
-        commit(context, tx, checkpoint, 0, 0).await?;
+        let ids: Vec<i64> = gone.iter().map(|(id, _)| *id).collect();
+        records::mark_gone(&mut tx, dataset, &context.writing(place.id), &ids).await?;
+        if context.is_told() {
+            let changes: Vec<_> =
+                gone.into_iter().map(|(id, source_id)| outgoing::gone(dataset, id, source_id)).collect();
+            context.tell(&mut tx, place.id, &changes).await?;
+        }
+        checkpoint.datasets.entry(dataset).or_default().gone += ids.len() as u64;
+        commit(context, tx, checkpoint, Progress { written: ids.len(), done: 0, total: 0 }).await?;
     }
 }
 
@@ -398,9 +483,10 @@ async fn load_media(context: &mut Context<'_>, feed: &Arc<Feed>, checkpoint: &mu
         for (path, file) in &stored {
             media::mark_stored(&mut tx, &writing, path, &file.sha256, file.bytes).await?;
         }
+        let progress = Progress { written: end - next, done: end as u64, total: total as u64 };
         next = end;
         checkpoint.next = next as u64;
-        commit(context, tx, checkpoint, next as u64, total as u64).await?;
+        commit(context, tx, checkpoint, progress).await?;
     }
     Ok(())
 }
@@ -441,10 +527,38 @@ async fn store_entries(
 /// Takes back an event that this job made, in chunks. The first says so in the checkpoint and the last leaves a fresh one,
 /// so that a restart neither goes on with half an event nor looks for one that is gone. Of an event that somebody else has
 /// deleted, only that checkpoint is left to write.
-pub(super) async fn take_back(services: &Services, lease: &Lease, event: &EventPlace) -> Result<(), RunError> {
+///
+/// What handlers were told goes first: messages that nobody can have seen, and of the others it is told that their records
+/// are gone. Whoever waits for a turn has it before the next chunk.
+pub(super) async fn take_back(
+    services: &Services,
+    turn: &Mutex<Turn>,
+    account: &str,
+    lease: &Lease,
+    event: &EventPlace,
+    from: Option<&Checkpoint>,
+) -> Result<(), RunError> {
+    let from = from.filter(|from| from.taking_back);
+    let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    let (mut told_until, mut told_last) = from.map_or((0, 0), |from| (number(from.next), number(from.told_last)));
     loop {
+        turn.lock().await.breathe().await;
         let mut tx = services.database.begin().await?;
-        let is_left = events::delete_some(&mut tx, event.id, ROWS_AT_ONCE as i64).await?;
+        if told_last == 0 {
+            told_last = deliveries::last_of_job(&mut tx, lease.job).await?;
+        }
+        let (rows, bytes) = (ROWS_AT_ONCE as i64, TOLD_BYTES_AT_ONCE);
+        let upto = deliveries::some_of_job(&mut tx, lease.job, told_until, told_last, rows, bytes).await?;
+        let is_left = match upto {
+            Some(upto) => {
+                let listening = Listening { interests: services.audience.of_account(account), off: Vec::new() };
+                let origin = Origin { account, job: lease.job, event: event.id, clock: &services.clock };
+                listening.take_back(&mut tx, &origin, told_until, upto).await?;
+                told_until = upto;
+                true
+            }
+            None => events::delete_some(&mut tx, event.id, rows).await?,
+        };
         if !is_left {
             problems::delete(&mut tx, lease.job).await?;
         }
@@ -452,6 +566,8 @@ pub(super) async fn take_back(services: &Services, lease: &Lease, event: &EventP
             version: CHECKPOINT_VERSION,
             event: is_left.then(|| event.clone()),
             taking_back: is_left,
+            next: if is_left { u64::try_from(told_until).unwrap_or(0) } else { 0 },
+            told_last: if is_left { u64::try_from(told_last).unwrap_or(0) } else { 0 },
             ..Checkpoint::default()
         };
         let update = CheckpointUpdate {
@@ -464,6 +580,9 @@ pub(super) async fn take_back(services: &Services, lease: &Lease, event: &EventP
         };
         jobs::checkpoint(&mut tx, lease, &update).await?;
         tx.commit().await?;
+        if upto.is_some() {
+            services.audience.written.ring();
+        }
         services.signals.reach(FailPoint::TakingBackAfterCommit)?;
         if !is_left {
             return Ok(());
@@ -493,9 +612,12 @@ impl From<jobs::LeaseError> for RunError {
 impl From<crate::db::DbError> for RunError {
     fn from(error: crate::db::DbError) -> Self {
         match error.kind() {
-            DbErrorKind::Unreachable | DbErrorKind::Locked | DbErrorKind::Disk | DbErrorKind::Conflict => {
-                Self::Outage(error.to_string())
-            }
+            // Where the file was replaced the process ends, and the job goes on with the next one.
+            DbErrorKind::Unreachable
+            | DbErrorKind::Locked
+            | DbErrorKind::Disk
+            | DbErrorKind::Conflict
+            | DbErrorKind::Replaced => Self::Outage(error.to_string()),
             DbErrorKind::Constraint | DbErrorKind::Newer | DbErrorKind::Unusable => Self::Broken(error.to_string()),
         }
     }

@@ -5,19 +5,26 @@
 
 mod cells;
 mod check;
+mod context;
+mod definitions;
 mod dry;
+mod ends;
+mod examine;
 mod feed;
 mod head;
+mod hold;
+mod links;
 mod load;
+mod outgoing;
 mod plan;
 mod problems;
 mod references;
 mod rejects;
-
 mod scratch;
 mod source;
 mod write;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
@@ -37,23 +44,25 @@ use crate::db::Database;
 use crate::format::zone;
 use crate::fsx::{self, FileIdentity};
 use crate::model::job::RetryReason;
-use crate::model::problem::counted;
-use crate::model::report::{ArchiveReport, Datasets, EventReport, LinkCounts, MediaCounts, REPORT_VERSION};
+use crate::model::report::{Datasets, EventReport, LinkCounts, MediaCounts};
+use crate::model::words::counted;
 use crate::model::{Code, Dataset, JobId, JobState, OnError, OnExisting, Problem, Report};
-use crate::pace::{PauseEnd, Throttle, Turn};
+use crate::pace::{Audience, Pacer, Turn};
 use crate::signal::{FailPoint, Injected, Injection, Signals};
 use crate::storage::{MediaStore, hex};
-use crate::store::jobs::{self, CheckpointUpdate, Lease, SourceTurn};
-use crate::store::problems as problems_of_jobs;
-use crate::store::records::Writing;
+use crate::store::jobs::{self, Hold, Lease, SourceTurn};
 use crate::store::{events, records};
 
-use check::{CheckError, CheckInput, Checked};
+use check::{CheckError, CheckInput};
+pub use context::LONGEST_LOOK;
+use context::{Context, closed};
 pub use dry::{Plan, PlanError, PlannedEvent, plan};
-use feed::{ChunkSize, Feed};
+pub use examine::examine;
+use feed::Feed;
 use head::Head;
 pub use load::Checkpoint;
 use load::Stage;
+use outgoing::Listening;
 use plan::Target;
 
 use source::{Layout, ReadError};
@@ -71,12 +80,10 @@ pub struct Services {
     pub media: MediaStore,
     /// What an archive may take.
     pub limits: Limits,
-    /// Records in a chunk, at most.
-    pub chunk_records: usize,
-    /// Bytes of JSON in a chunk, about at most.
-    pub chunk_bytes: usize,
-    /// Pause between chunks.
-    pub chunk_pause: Duration,
+    /// How fast all imports together may be.
+    pub pacer: Pacer,
+    /// Handlers.
+    pub audience: Audience,
 }
 
 /// One import.
@@ -102,10 +109,35 @@ pub struct Import {
     pub cancel_requested: bool,
     /// The job that this one repeats.
     pub retry_of: Option<JobId>,
+    /// Whether handlers are called; none where the archive or its account says so.
+    pub with_handlers: Option<bool>,
+    /// Whether it had to wait when it was here last.
+    pub was_held: bool,
+}
+
+/// What an import is about.
+#[derive(Clone, Copy, Debug)]
+pub enum Step<'a> {
+    /// It goes on.
+    At {
+        /// What it does, as a phrase in lower case.
+        stage: &'a str,
+        /// Records of the stage that are done.
+        done: u64,
+        /// Records of the stage in all; 0 where that is not known.
+        total: u64,
+    },
+    /// It waits.
+    Waits {
+        /// What for.
+        hold: &'a Hold,
+        /// Since when.
+        since: Timestamp,
+    },
 }
 
 /// Told of progress; what it does must be quick.
-pub type OnProgress = Arc<dyn Fn(&str, u64, u64) + Send + Sync>;
+pub type OnProgress = Arc<dyn Fn(Step<'_>) + Send + Sync>;
 
 /// How a run ended. A report is the outcome; the problems in it, where it has some, take the place of the job's rows.
 #[derive(Debug)]
@@ -114,6 +146,13 @@ pub enum RunEnd {
     Outcome(Box<Report>),
     /// Another import into the same event is before this one.
     BlockedOn(JobId),
+    /// It has to wait for something that is as it should be.
+    Held {
+        /// What for.
+        hold: Hold,
+        /// How long until that is looked at again.
+        look_after: Duration,
+    },
     /// The daemon stops; the job goes on after the last chunk.
     Interrupted,
     /// Something outside is in the way and will pass.
@@ -136,6 +175,7 @@ pub(crate) enum RunError {
     Io(io::Error),
     Interrupted,
     BlockedOn(JobId),
+    Held(Hold, Duration),
     LeaseLost,
     Replan,
 }
@@ -212,7 +252,7 @@ pub async fn give_up(
     stop: &CancellationToken,
     problem: Problem,
 ) -> RunEnd {
-    let on_progress: OnProgress = Arc::new(|_, _, _| {});
+    let on_progress: OnProgress = Arc::new(|_| {});
     let mut run = Run { services, import, turn, stop, on_progress, mode: Mode::Real, facts: Facts::default() };
     run.fail(problem).await
 }
@@ -225,7 +265,7 @@ pub async fn cancel(
     stop: &CancellationToken,
     outcome: Report,
 ) -> RunEnd {
-    let on_progress: OnProgress = Arc::new(|_, _, _| {});
+    let on_progress: OnProgress = Arc::new(|_| {});
     let facts = Facts {
         sha256: outcome.archive.sha256,
         bytes: outcome.archive.bytes,
@@ -242,6 +282,9 @@ pub async fn cancel(
 
 /// The name, in the job's folder, of the archive with what was rejected; it is there before the outcome is.
 pub const REJECTED_FILE: &str = "rejected.zip";
+
+/// Steps of the check between two looks for a wish to cancel.
+const STEPS_BETWEEN_NOTES: u32 = 10;
 
 /// How often the choice of an event is made anew before the job waits.
 const REPLANS: u32 = 5;
@@ -303,58 +346,6 @@ struct Opened {
     identity: FileIdentity,
 }
 
-/// What the steps of a load share.
-pub(crate) struct Context<'a> {
-    database: &'a Database,
-    clock: &'a Clock,
-    signals: &'a Signals,
-    media: &'a MediaStore,
-    account: &'a Account,
-    lease: Lease,
-    chunk: ChunkSize,
-    throttle: Throttle,
-    turn: Arc<Mutex<Turn>>,
-    stop: &'a CancellationToken,
-    on_progress: OnProgress,
-    on_existing: OnExisting,
-    is_supplement: bool,
-    watched: File,
-    identity: FileIdentity,
-}
-
-impl Context<'_> {
-    fn writing(&self, event_id: i64) -> Writing {
-        Writing { event_id, job: self.lease.job, now: self.clock.now() }
-    }
-
-    /// Whoever has uploaded the file may still hold it open.
-    fn check_source(&self) -> Result<(), RunError> {
-        let now = FileIdentity::of_file(&self.watched)?;
-        if is_same_content(&now, &self.identity) {
-            Ok(())
-        } else {
-            Err(RunError::Changed("its size or time of change is another".to_owned()))
-        }
-    }
-
-    async fn report_progress(&self, update: &CheckpointUpdate) {
-        (self.on_progress)(&update.stage, update.stage_done, update.stage_total);
-    }
-
-    async fn between_chunks(&self) -> Result<(), RunError> {
-        if self.stop.is_cancelled() || self.throttle.pause(self.stop).await == PauseEnd::Stopped {
-            return Err(RunError::Interrupted);
-        }
-        self.turn.lock().await.breathe().await;
-        Ok(())
-    }
-}
-
-/// A rename changes the time of change of a file, so that is looked at only from the claim on.
-fn is_same_content(one: &FileIdentity, other: &FileIdentity) -> bool {
-    one.size == other.size && one.modified_ns == other.modified_ns && one.changed_ns == other.changed_ns
-}
-
 impl Run<'_> {
     /// One go at the whole way.
     async fn once(&mut self, from: Option<Checkpoint>) -> Result<Report, RunError> {
@@ -364,14 +355,16 @@ impl Run<'_> {
             from.as_ref().and_then(|from| from.event.clone().map(|event| (event, from.taking_back)))
             && (taking_back || events::get(&self.services.database, event.id).await?.is_none())
         {
-            load::take_back(self.services, &self.import.lease, &event).await?;
+            self.take_back(&event, from.as_ref()).await?;
             from = None;
         }
         if self.import.cancel_requested && from.is_none() {
             return Err(RunError::Cancelled);
         }
+        self.gate().await?;
         let opened = self.open().await?;
         self.take_source_turn(&opened.head).await?;
+        self.note_handlers(&opened.head).await?;
         if from.is_none()
             && let Some(report) = self.duplicate(&opened.head).await?
         {
@@ -379,6 +372,7 @@ impl Run<'_> {
         }
         let policy = self.policy(&opened.head)?;
         let target = self.target(&opened.head, &policy, from.as_ref()).await?;
+        self.take_event_turn(&target).await?;
         let is_supplement = opened.head.directives.supplement_of.is_some();
         self.facts.related_job = opened.head.directives.supplement_of.or(self.import.retry_of);
         let Opened { archive, layout, head, watched, identity } = opened;
@@ -395,8 +389,12 @@ impl Run<'_> {
             media: &self.services.media,
             account: &self.import.account,
             lease: self.import.lease,
-            chunk: ChunkSize { records: self.services.chunk_records, bytes: self.services.chunk_bytes },
-            throttle: Throttle::new(self.services.clock.clone(), self.services.chunk_pause),
+            pacer: &self.services.pacer,
+            audience: &self.services.audience,
+            with_handlers: policy.with_handlers,
+            listening: Listening::default(),
+            chunk_begun: Duration::ZERO,
+            records_in_time: usize::MAX,
             turn: Arc::clone(&self.turn),
             stop: self.stop,
             on_progress: Arc::clone(&self.on_progress),
@@ -405,7 +403,7 @@ impl Run<'_> {
             watched,
             identity,
         };
-        if let Some(refusal) = self.refusal(&feed.checked, &head, &target, policy.on_error) {
+        if let Some(refusal) = self.refusal(&feed, &head, &target, policy.on_error) {
             return Err(RunError::Refused(Box::new(refusal)));
         }
         let checkpoint = load::load(&mut context, &feed, &head, &target, &problems, from).await?;
@@ -421,6 +419,40 @@ impl Run<'_> {
         Ok(report)
     }
 
+    /// What is as it was when the job was last here need not be checked again to see that it has to wait on.
+    async fn gate(&self) -> Result<(), RunError> {
+        if self.import.cancel_requested {
+            return Ok(());
+        }
+        if let Some((window, opens)) = self.services.pacer.closed_until() {
+            return Err(closed(window, opens, self.services.clock.now()));
+        }
+        if !self.import.was_held {
+            return Ok(());
+        }
+        let (database, clock) = (&self.services.database, &self.services.clock);
+        let interests = self.services.audience.of_account(&self.import.account.name);
+        let listening = Listening { interests, off: Vec::new() };
+        match hold::look(database, &listening, self.import.lease.job, clock.now()).await?.hold {
+            Some(hold) => Err(RunError::Held(hold, hold::LOOK_AGAIN)),
+            None => Ok(jobs::go_on(database, &self.import.lease).await?),
+        }
+    }
+
+    /// What the archive says of handlers is remembered, for the end of the job.
+    async fn note_handlers(&self, head: &Head) -> Result<(), RunError> {
+        match (self.import.with_handlers, head.directives.with_handlers) {
+            (None, Some(are_called)) if self.import.account.allows(Allow::WithHandlers) => {
+                Ok(jobs::note_handlers(&self.services.database, &self.import.lease, are_called).await?)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn take_back(&self, event: &load::EventPlace, from: Option<&Checkpoint>) -> Result<(), RunError> {
+        load::take_back(self.services, &self.turn, &self.import.account.name, &self.import.lease, event, from).await
+    }
+
     fn checkpoint(&self) -> Result<Option<Checkpoint>, RunError> {
         let Some(text) = &self.import.checkpoint else { return Ok(None) };
         serde_json::from_str(text)
@@ -430,7 +462,8 @@ impl Run<'_> {
 
     async fn open(&mut self) -> Result<Opened, RunError> {
         let (path, limits) = (self.import.archive.clone(), self.services.limits.clone());
-        let opened = tokio::task::spawn_blocking(move || open(&path, &limits)).await;
+        let is_claimed = self.mode == Mode::Real;
+        let opened = tokio::task::spawn_blocking(move || open(&path, &limits, is_claimed)).await;
         let (opened, sha256) = opened.map_err(|error| RunError::Panicked(error.to_string()))??;
         self.facts.bytes = opened.identity.size;
         self.facts.sha256 = Some(sha256);
@@ -446,15 +479,23 @@ impl Run<'_> {
         }
     }
 
+    /// Two archives may name one event each in its own way, and have no key in common.
+    async fn take_event_turn(&self, target: &Target) -> Result<(), RunError> {
+        let Target::Existing(event) = target else { return Ok(()) };
+        match jobs::take_event_turn(&self.services.database, &self.import.lease, &self.import.account.name, event.id)
+            .await?
+        {
+            SourceTurn::Granted => Ok(()),
+            SourceTurn::BlockedOn(other) => Err(RunError::BlockedOn(other)),
+        }
+    }
+
     /// Where the archive names the event by its id here, it waits for imports of that event's own source.
     async fn source_key(&self, head: &Head) -> Result<Option<String>, RunError> {
         let Some(id) = head.directives.event else { return Ok(head.source_key()) };
         Ok(events::get(&self.services.database, id).await?.map(|event| {
-            format!(
-                "{} {}",
-                event.root_url,
-                event.identifier.filter(|text| !text.trim().is_empty()).unwrap_or(event.source_id)
-            )
+            let id = event.identifier.filter(|text| !text.trim().is_empty()).unwrap_or(event.source_id);
+            head::source_key(&event.root_url, &id)
         }))
     }
 
@@ -501,6 +542,7 @@ impl Run<'_> {
         Ok(Policy {
             on_error: directives.on_error.unwrap_or(account.on_error),
             on_existing: directives.on_existing.unwrap_or(account.on_existing),
+            with_handlers: self.import.with_handlers.or(directives.with_handlers).unwrap_or(account.with_handlers),
         })
     }
 
@@ -518,7 +560,11 @@ impl Run<'_> {
                     Problem::new(
                         Code::EventUnknown,
                         format!("the archive wants to go into event {id}, which this account does not have"),
-                        "correct the number, or leave it out",
+                        if head.directives.supplement_of.is_some() {
+                            "the event was deleted since: drop your whole archive again"
+                        } else {
+                            "correct the number, or leave it out"
+                        },
                     )
                     .in_file(source::DIRECTIVES_FILE)
                     .in_field("event")
@@ -554,20 +600,25 @@ impl Run<'_> {
         let (services, import) = (self.services.clone(), self.import.clone());
         let (turn, stop, mode) = (Arc::clone(&self.turn), self.stop.clone(), self.mode);
         let on_progress = Arc::clone(&self.on_progress);
-        let runtime = tokio::runtime::Handle::current();
+        let (runtime, job) = (tokio::runtime::Handle::current(), self.import.lease.job);
         let checked = tokio::task::spawn_blocking(move || {
             let known = |dataset: Dataset, ids: Vec<String>| -> Result<HashSet<String>, CheckError> {
                 let Some(event) = existing.filter(|_| !ids.is_empty()) else { return Ok(HashSet::new()) };
                 let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-                Ok(runtime.block_on(records::known(&services.database, dataset, event, &ids))?.into_iter().collect())
+                Ok(runtime
+                    .block_on(records::known(&services.database, dataset, event, &ids, job))?
+                    .into_iter()
+                    .collect())
             };
+            let steps = Cell::new(0_u32);
             let step = |dataset: Dataset, read: u64| -> Result<(), CheckError> {
                 if stop.is_cancelled() {
                     return Err(CheckError::Stopped(Stop::Soft));
                 }
                 let stage = format!("checking {}", dataset.as_str().replace('_', " "));
-                on_progress(&stage, read, 0);
-                if mode == Mode::Real && read > 0 && read.is_multiple_of(20_000) {
+                on_progress(Step::At { stage: &stage, done: read, total: 0 });
+                steps.set(steps.get().wrapping_add(1));
+                if mode == Mode::Real && read > 0 && steps.get().is_multiple_of(STEPS_BETWEEN_NOTES) {
                     match runtime.block_on(jobs::note_progress(&services.database, &import.lease, &stage, read, 0)) {
                         Ok(jobs::CancelRequested(false)) => {}
                         Ok(jobs::CancelRequested(true)) => return Err(CheckError::Stopped(Stop::Cancelled)),
@@ -608,7 +659,8 @@ impl Run<'_> {
     }
 
     /// Why nothing of a checked archive may go in.
-    fn refusal(&self, checked: &Checked, head: &Head, target: &Target, on_error: OnError) -> Option<Problem> {
+    fn refusal(&self, feed: &Feed, head: &Head, target: &Target, on_error: OnError) -> Option<Problem> {
+        let checked = &feed.checked;
         let event = checked.counts.get(&Dataset::Event).copied().unwrap_or_default();
         let has_event = event.read > event.rejected && head.event.is_some();
         if matches!(target, Target::New { .. }) && !has_event {
@@ -622,7 +674,7 @@ impl Run<'_> {
                 Problem::new(
                     Code::EventMissing,
                     "the archive has no readable file `event`; without it there is no event to import into",
-                    "add the file `event`, or mend it",
+                    source::where_the_event_is(&feed.archive, &feed.layout),
                 )
             };
             return Some(problem.in_file("event"));
@@ -632,189 +684,31 @@ impl Run<'_> {
             Problem::new(
                 Code::RejectedAsAWhole,
                 format!(
-                    "{} found, and this account wants all or nothing; nothing was imported",
-                    counted(errors, "error was", "errors were")
+                    "{} found, and {} all or nothing; nothing was imported",
+                    counted(errors, "error was", "errors were"),
+                    if head.directives.on_error.is_some() {
+                        "the archive's own `eventferry.json` wants"
+                    } else {
+                        "this account wants"
+                    }
                 ),
                 "mend the errors and drop the archive again",
             )
         })
-    }
-
-    async fn succeed(&mut self, checkpoint: &Checkpoint) -> Result<Report, RunError> {
-        self.facts.datasets.clone_from(&checkpoint.datasets);
-        let mut event = self.event_report(checkpoint).await?;
-        let errors: u64 = self.error_count();
-        let imported =
-            checkpoint.datasets.values().any(|counts| counts.created + counts.updated + counts.unchanged > 0);
-        let name = event.as_ref().map_or("", |event| event.name.as_str());
-        let (state, summary) = if errors == 0 {
-            (JobState::Succeeded, format!("“{name}” is in, with everything the archive holds."))
-        } else if imported {
-            (
-                JobState::Partial,
-                format!("“{name}” is in, but {} left something out.", counted(errors, "error", "errors")),
-            )
-        } else {
-            event = None;
-            (JobState::Failed, "Nothing could be imported.".to_owned())
-        };
-        Ok(self.report(state, summary, event, checkpoint.links))
-    }
-
-    fn error_count(&self) -> u64 {
-        let is_error = |code: &Code| code.severity() == crate::model::Severity::Error;
-        self.facts.problem_counts.iter().filter(|(code, _)| is_error(code)).map(|(_, count)| count).sum()
-    }
-
-    async fn event_report(&self, checkpoint: &Checkpoint) -> Result<Option<EventReport>, RunError> {
-        let Some(place) = &checkpoint.event else { return Ok(None) };
-        let event = events::get(&self.services.database, place.id).await?;
-        let name = event.and_then(|event| event.name).unwrap_or_default();
-        Ok(Some(EventReport { id: place.id, name, created: place.created }))
-    }
-
-    fn report(&self, state: JobState, summary: String, event: Option<EventReport>, links: LinkCounts) -> Report {
-        let mut datasets = self.facts.datasets.clone();
-        for dataset in Dataset::ALL {
-            datasets.entry(dataset).or_default();
-        }
-        Report {
-            version: REPORT_VERSION,
-            job: self.import.lease.job,
-            state,
-            summary,
-            account: self.import.account.name.clone(),
-            archive: ArchiveReport {
-                name: self.import.archive_name.clone(),
-                sha256: self.facts.sha256.clone(),
-                bytes: self.facts.bytes,
-            },
-            event,
-            related_job: self.facts.related_job,
-            datasets,
-            links,
-            media: self.facts.media,
-            problems: Vec::new(),
-            problem_counts: self.facts.problem_counts.clone(),
-            started: self.import.started,
-            finished: self.services.clock.now(),
-        }
-    }
-
-    /// What an early end means for the job.
-    async fn end_of(&mut self, error: RunError) -> RunEnd {
-        match error {
-            RunError::Refused(problem) => self.fail(*problem).await,
-            RunError::Panicked(why) => {
-                tracing::error!(job.id = %self.import.lease.job, why, "the import panicked");
-                self.fail(internal("the program failed over this file")).await
-            }
-            RunError::Broken(why) => {
-                tracing::error!(job.id = %self.import.lease.job, why, "the import cannot go on");
-                self.fail(internal(&why)).await
-            }
-            RunError::Cancelled => self.end_early(JobState::Cancelled, None).await,
-            RunError::Changed(why) => RunEnd::Retry(format!("{}: {why}", RetryReason::SourceChanged.words())),
-            RunError::Outage(why) => RunEnd::Outage(why),
-            RunError::Io(error) => RunEnd::Outage(format!("the disk does not do what it should: {error}")),
-            RunError::Interrupted => RunEnd::Interrupted,
-            RunError::BlockedOn(other) => RunEnd::BlockedOn(other),
-            RunError::LeaseLost => RunEnd::LeaseLost,
-            RunError::Replan => RunEnd::Retry(RetryReason::EventContested.words().to_owned()),
-        }
-    }
-
-    /// Ends the job as failed.
-    async fn fail(&mut self, problem: Problem) -> RunEnd {
-        self.end_early(JobState::Failed, Some(problem)).await
-    }
-
-    /// Ends the job before its end: what it has made is taken back, what it has changed stays, and the report says so.
-    async fn end_early(&mut self, state: JobState, why: Option<Problem>) -> RunEnd {
-        match self.try_end_early(state, why).await {
-            Ok(report) => RunEnd::Outcome(Box::new(report)),
-            Err(RunError::LeaseLost) => RunEnd::LeaseLost,
-            Err(RunError::Interrupted) => RunEnd::Interrupted,
-            Err(RunError::Outage(why)) => RunEnd::Outage(why),
-            Err(error) => RunEnd::Outage(format!("the outcome cannot be written: {error:?}")),
-        }
-    }
-
-    async fn try_end_early(&mut self, state: JobState, why: Option<Problem>) -> Result<Report, RunError> {
-        let checkpoint = self.latest_checkpoint().await?;
-        self.facts.bytes = std::fs::metadata(&self.import.archive)?.len();
-        self.recall_problems().await?;
-        let cause = why.as_ref().map(|problem| sentence(&problem.message));
-        if let Some(problem) = why {
-            *self.facts.problem_counts.entry(problem.code).or_insert(0) += 1;
-            self.facts.problems.insert(0, problem);
-        }
-        if let Some(checkpoint) = checkpoint.as_ref().filter(|checkpoint| checkpoint.has_changed_an_event()) {
-            let doing = load::phrase(checkpoint.stage);
-            let summary = match cause {
-                Some(cause) => format!("{cause} It had come to {doing}; what was written before that stays."),
-                None => format!("It was cancelled while {doing}; what was written before that stays."),
-            };
-            self.facts.datasets.clone_from(&checkpoint.datasets);
-            let event = self.event_report(checkpoint).await?;
-            return Ok(self.early_report(state, summary, event, checkpoint.links));
-        }
-        let made = checkpoint.and_then(|checkpoint| checkpoint.event).filter(|event| event.created);
-        if let Some(event) = made {
-            load::take_back(self.services, &self.import.lease, &event).await?;
-        }
-        for counts in self.facts.datasets.values_mut() {
-            // What was good was left out with the bad: every record that was read is accounted for as rejected.
-            counts.rejected = counts.read + counts.rebuilt - counts.merged;
-            (counts.created, counts.updated, counts.unchanged, counts.gone) = (0, 0, 0, 0);
-        }
-        self.facts.media.stored = 0;
-        self.facts.media.missing = self.facts.media.referenced - self.facts.media.remote;
-        let summary = cause.unwrap_or_else(|| "It was cancelled; nothing of it is in.".to_owned());
-        Ok(self.early_report(state, summary, None, LinkCounts::default()))
-    }
-
-    /// A run that has checked nothing itself takes the problems that an earlier one has written.
-    async fn recall_problems(&mut self) -> Result<(), RunError> {
-        if self.facts.problems.is_empty() {
-            self.facts.problems = problems_of_jobs::list(&self.services.database, self.import.lease.job).await?;
-        }
-        if self.facts.problem_counts.is_empty() {
-            for problem in &self.facts.problems {
-                *self.facts.problem_counts.entry(problem.code).or_insert(0) += 1;
-            }
-        }
-        Ok(())
-    }
-
-    /// A report with its problems, which are not rows yet, or not all of them.
-    fn early_report(
-        &mut self,
-        state: JobState,
-        summary: String,
-        event: Option<EventReport>,
-        links: LinkCounts,
-    ) -> Report {
-        let problems = std::mem::take(&mut self.facts.problems);
-        Report { problems, ..self.report(state, summary, event, links) }
-    }
-
-    /// The checkpoint as it is in the database now: a run may have written some since it was claimed.
-    async fn latest_checkpoint(&self) -> Result<Option<Checkpoint>, RunError> {
-        let now = jobs::reload(&self.services.database, &self.import.lease).await?;
-        Ok(now.checkpoint.and_then(|text| serde_json::from_str(&text).ok()))
     }
 }
 
 struct Policy {
     on_error: OnError,
     on_existing: OnExisting,
+    with_handlers: bool,
 }
 
 /// Opens the archive, hashes its bytes, and reads its head.
-fn open(path: &std::path::Path, limits: &Limits) -> Result<(Opened, String), RunError> {
+fn open(path: &std::path::Path, limits: &Limits, is_claimed: bool) -> Result<(Opened, String), RunError> {
     let mut watched = match fsx::open_regular(path) {
         Ok(file) => file,
+        Err(error) if is_claimed && is_lost(path, &error) => return Err(RunError::Changed(error.to_string())),
         Err(error) => return Err(RunError::Io(io::Error::other(error))),
     };
     let identity = FileIdentity::of_file(&watched)?;
@@ -838,6 +732,16 @@ fn open(path: &std::path::Path, limits: &Limits) -> Result<(Opened, String), Run
     Ok((Opened { archive, layout, head, watched, identity }, sha256))
 }
 
+/// Whether a claimed archive is not what was claimed, and will not be by itself. Where its whole folder is gone, so may be the disk.
+fn is_lost(path: &std::path::Path, error: &fsx::OpenError) -> bool {
+    match error {
+        fsx::OpenError::NotRegular { .. } | fsx::OpenError::HardLinked { .. } => true,
+        fsx::OpenError::Io { source, .. } => {
+            source.kind() == io::ErrorKind::NotFound && path.parent().is_some_and(std::path::Path::is_dir)
+        }
+    }
+}
+
 fn hash(file: &mut File) -> io::Result<String> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 256 * 1024];
@@ -857,14 +761,6 @@ fn zone_of(head: &Head, target: &Target) -> Tz {
     head.event.as_ref().and_then(|event| event.zone).or(known).unwrap_or(Tz::UTC)
 }
 
-fn internal(why: &str) -> Problem {
-    Problem::new(
-        Code::Internal,
-        format!("the import failed in a way that is not the archive's fault: {why}"),
-        "ask the admin to look into the log, and drop the archive again",
-    )
-}
-
 fn panic_text(error: tokio::task::JoinError) -> String {
     match error.try_into_panic() {
         Ok(panic) => (panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
@@ -872,11 +768,4 @@ fn panic_text(error: tokio::task::JoinError) -> String {
             .unwrap_or_else(|| "panicked".to_owned()),
         Err(error) => error.to_string(),
     }
-}
-
-/// A clause as a sentence of its own.
-fn sentence(clause: &str) -> String {
-    let mut characters = clause.chars();
-    let first: String = characters.next().into_iter().flat_map(char::to_uppercase).collect();
-    format!("{first}{}.", characters.as_str())
 }

@@ -50,11 +50,15 @@ pub(crate) fn choose(
         )),
         several => {
             let ids: Vec<String> = several.iter().map(|event| event.id.to_string()).collect();
+            let example = several.first().map_or(String::new(), |first| naming(first.id));
             Err(Box::new(
                 Problem::new(
                     Code::EventAmbiguous,
                     format!("the archive may mean any of the events {}", ids.join(", ")),
-                    "add a file `eventferry.json` to the archive that names the event: {\"event\": 1}",
+                    format!(
+                        "add a file `eventferry.json` to the archive that names the right one ({}), such as: {example}",
+                        ids.join(" or ")
+                    ),
                 )
                 .in_file("event")
                 .of_record(&event.source_id),
@@ -63,8 +67,17 @@ pub(crate) fn choose(
     }
 }
 
+/// What `eventferry.json` says to go into this event.
+fn naming(id: i64) -> String {
+    format!("{{\"event\": {id}}}")
+}
+
+fn has_name_of(candidate: &EventRow, event: &EventHead) -> bool {
+    candidate.name.as_deref().is_some_and(|name| name.trim() == event.name)
+}
+
 fn is_same(candidate: &EventRow, event: &EventHead) -> bool {
-    let same_name = candidate.name.as_deref().is_some_and(|name| name.trim() == event.name);
+    let same_name = has_name_of(candidate, event);
     match (candidate.starts_at, event.starts_at) {
         (Some(one), Some(other)) => (same_name || one == other) && (one - other).abs() < SAME_EDITION,
         (None, None) | (Some(_), None) | (None, Some(_)) => same_name,
@@ -72,21 +85,32 @@ fn is_same(candidate: &EventRow, event: &EventHead) -> bool {
 }
 
 fn reused(other: &EventRow, event: &EventHead) -> Problem {
-    Problem::new(
-        Code::EventIdReused,
-        format!(
-            "event {} (“{}”) has the same id or identifier, but another name and start; a new event was made",
-            other.id,
-            other.name.as_deref().unwrap_or_default()
-        ),
-        "if it is the same event after all, name it in a file `eventferry.json`: {\"event\": 1}",
-    )
-    .in_file("event")
-    .of_record(&event.source_id)
+    let name = other.name.as_deref().unwrap_or_default();
+    let id = other.id;
+    let (message, or_else) = if has_name_of(other, event) {
+        let apart = SAME_EDITION.num_days();
+        (
+            format!(
+                "event {id} (“{name}”) has the same id and name, but starts {apart} days or more apart: another edition, \
+                 which stays as it is"
+            ),
+            "nothing needs to be done; only if the event was moved by so much",
+        )
+    } else {
+        (
+            format!(
+                "event {id} (“{name}”) has the same id or identifier, but another name and start: another event, which \
+                 stays as it is"
+            ),
+            "nothing needs to be done; only if it is the same event after all",
+        )
+    };
+    let hint = format!("{or_else}, name it in a file `eventferry.json`: {}", naming(id));
+    Problem::new(Code::EventIdReused, message, hint).in_file("event").of_record(&event.source_id)
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "a failed step fails the test")]
 mod tests {
     use super::*;
     use crate::clock::Timestamp;
@@ -140,15 +164,21 @@ mod tests {
         // 300 days later to the second.
         let there = row(7, "Summit", Some("2019-01-16T01:30:00Z"));
         let target = choose(&[there], &event("Summit", MARCH), OnExisting::Update).unwrap();
-        assert!(matches!(target, Target::New { warning: Some(problem) } if problem.code == Code::EventIdReused));
+        let Target::New { warning: Some(problem) } = target else { panic!("{target:?}") };
+        assert_eq!(problem.code, Code::EventIdReused);
+        let said = "event 7 (“Summit”) has the same id and name, but starts 300 days or more apart";
+        assert!(problem.message.starts_with(said), "{}", problem.message);
+        assert!(problem.hint.ends_with("in a file `eventferry.json`: {\"event\": 7}"), "{}", problem.hint);
     }
 
     #[test]
     fn several_that_match_are_an_error_and_several_that_do_not_are_none() {
         let same = row(7, "Summit", Some(MARCH));
         let other = row(8, "Camp", Some("2018-04-01T00:00:00Z"));
-        let refused = choose(&[same.clone(), same.clone()], &event("Summit", MARCH), OnExisting::Update).unwrap_err();
+        let twin = row(9, "Summit", Some(MARCH));
+        let refused = choose(&[same, twin], &event("Summit", MARCH), OnExisting::Update).unwrap_err();
         assert_eq!(refused.code, Code::EventAmbiguous);
+        assert!(refused.hint.ends_with("names the right one (7 or 9), such as: {\"event\": 7}"), "{}", refused.hint);
         let target = choose(&[other.clone(), other], &event("Summit", MARCH), OnExisting::Update).unwrap();
         assert!(matches!(target, Target::New { warning: Some(_) }));
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::model::problem::counted;
+use crate::model::words::counted;
 use crate::model::{Code, Dataset, Problem, Severity};
 
 /// Problems in the order of the archive.

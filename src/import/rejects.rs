@@ -5,10 +5,10 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use super::check::{FileState, FoundMedia, find_media, media_of};
+use super::definitions::Decision;
 use super::feed::Feed;
 use super::head::{DIRECTIVES_VERSION, Directives};
-use super::references::Decision;
-use super::source::{self, ReadError};
+use super::source::{self, MOST_KEYS, ReadError};
 use crate::archive::Writer;
 use crate::format::{RawRecord, record};
 use crate::fsx::{self, AtomicFile};
@@ -102,7 +102,9 @@ impl Rejects<'_> {
             list.write_all(if count == 0 { b"" } else { b",\n" })?;
             list.write_all(raw)?;
             count += 1;
-            if let Some(raw) = std::str::from_utf8(raw).ok().and_then(|text| RawRecord::parse(text).ok()) {
+            if let Some(raw) =
+                std::str::from_utf8(raw).ok().and_then(|text| RawRecord::parse_at_most(text, MOST_KEYS).ok())
+            {
                 let converted = record::convert(dataset, &raw, feed.zone);
                 for (_, path) in media_of(dataset, &converted) {
                     if let FoundMedia::Entry(entry) = find_media(&feed.archive, &feed.checked.damaged, path) {

@@ -158,8 +158,8 @@ impl<const N: usize> Sorted<N> {
         Ok(cursor)
     }
 
-    /// All records that begin with `prefix`, in order.
-    pub(crate) fn with_prefix(&self, prefix: &[u8]) -> io::Result<Vec<[u8; N]>> {
+    /// The first record that begins with `prefix`.
+    pub(crate) fn first_with_prefix(&self, prefix: &[u8]) -> io::Result<Option<[u8; N]>> {
         let (mut low, mut high) = (0, self.count);
         while low < high {
             let middle = u64::midpoint(low, high);
@@ -169,16 +169,35 @@ impl<const N: usize> Sorted<N> {
                 high = middle;
             }
         }
-        let mut found = Vec::new();
-        while low < self.count {
-            let record = self.get(low)?;
-            if record[..prefix.len()] != *prefix {
-                break;
-            }
-            found.push(record);
-            low += 1;
+        if low == self.count {
+            return Ok(None);
         }
-        Ok(found)
+        Ok(Some(self.get(low)?).filter(|record| record.starts_with(prefix)))
+    }
+
+    /// Whether a record begins with `prefix`.
+    pub(crate) fn has(&self, prefix: &[u8]) -> io::Result<bool> {
+        Ok(self.first_with_prefix(prefix)?.is_some())
+    }
+
+    /// Adds the records of another list.
+    pub(crate) fn merge(&mut self, folder: &Path, more: Self) -> io::Result<()> {
+        if more.is_empty() {
+            return Ok(());
+        }
+        if self.is_empty() {
+            *self = more;
+            return Ok(());
+        }
+        let mut merged = Sorter::new(folder, "merged");
+        for list in [&*self, &more] {
+            let mut cursor = list.cursor()?;
+            while let Some(record) = cursor.take()? {
+                merged.push(record)?;
+            }
+        }
+        *self = merged.finish()?;
+        Ok(())
     }
 
     fn get(&self, index: u64) -> io::Result<[u8; N]> {
@@ -221,17 +240,18 @@ impl<const N: usize> Cursor<'_, N> {
         Ok(())
     }
 
-    /// Takes all records that share the first `length` bytes of the one at this place.
-    pub(crate) fn take_group(&mut self, length: usize) -> io::Result<Vec<[u8; N]>> {
-        let mut group = Vec::new();
-        while let Some(head) = self.head {
-            if group.first().is_some_and(|first: &[u8; N]| first[..length] != head[..length]) {
-                break;
-            }
-            group.push(head);
+    /// Takes the record at this place, and goes to the next one.
+    pub(crate) fn take(&mut self) -> io::Result<Option<[u8; N]>> {
+        let taken = self.head;
+        if taken.is_some() {
             self.advance()?;
         }
-        Ok(group)
+        Ok(taken)
+    }
+
+    /// Takes the record at this place if it begins with `prefix`.
+    pub(crate) fn take_if_begins_with(&mut self, prefix: &[u8]) -> io::Result<Option<[u8; N]>> {
+        if self.head.is_some_and(|head| head.starts_with(prefix)) { self.take() } else { Ok(None) }
     }
 }
 
@@ -317,9 +337,37 @@ mod tests {
             cursor.advance().unwrap();
         }
         assert_eq!(cursor.head(), None);
-        assert_eq!(sorted.with_prefix(&5_u64.to_be_bytes()).unwrap().len(), 1);
-        assert_eq!(sorted.with_prefix(&count.to_be_bytes()).unwrap().len(), 0);
-        assert_eq!(sorted.with_prefix(&0_u64.to_be_bytes()[..7]).unwrap().len(), 256);
+        let found = |prefix: &[u8]| sorted.first_with_prefix(prefix).unwrap().map(|record| number_at(&record, 0));
+        assert_eq!(found(&5_u64.to_be_bytes()), Some(5));
+        assert_eq!(found(&count.to_be_bytes()), None);
+        assert_eq!(found(&0x300_u64.to_be_bytes()[..7]), Some(0x300));
+        assert_eq!(found(&u64::MAX.to_be_bytes()[..1]), None);
+        let mut cursor = sorted.cursor().unwrap();
+        let mut group = 0;
+        while cursor.take_if_begins_with(&0_u64.to_be_bytes()[..7]).unwrap().is_some() {
+            group += 1;
+        }
+        assert_eq!((group, cursor.take().unwrap()), (256, Some(256_u64.to_be_bytes())));
+    }
+
+    #[test]
+    fn two_lists_become_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let list = |numbers: &[u64]| {
+            let mut sorter = Sorter::<8>::new(folder.path(), "numbers");
+            numbers.iter().for_each(|number| sorter.push(number.to_be_bytes()).unwrap());
+            sorter.finish().unwrap()
+        };
+        let (mut one, mut none) = (list(&[3, 1]), list(&[]));
+        one.merge(folder.path(), list(&[])).unwrap();
+        one.merge(folder.path(), list(&[2, 3])).unwrap();
+        none.merge(folder.path(), one).unwrap();
+        let mut cursor = none.cursor().unwrap();
+        let mut all = Vec::new();
+        while let Some(record) = cursor.take().unwrap() {
+            all.push(number_at(&record, 0));
+        }
+        assert_eq!(all, [1, 2, 3, 3]);
     }
 
     #[test]

@@ -12,6 +12,8 @@ use serde_json::value::RawValue;
 use crate::archive::{self, Archive, Limits};
 use crate::format::split::{Bounds, syntax_within};
 use crate::format::{Converted, Converter, Piece, RawRecord, SplitError, Splitter, Syntax, Top, forms, record, value};
+use crate::model::catalogue::fold;
+use crate::model::words::grouped;
 use crate::model::{Code, Dataset, Problem};
 
 /// Which entry holds what.
@@ -29,7 +31,7 @@ pub(crate) struct Layout {
     pub(crate) ignored: Vec<usize>,
 }
 
-const MEDIA_FOLDERS: &[&str] = &["images/", "videos/", "audios/", "slides/"];
+pub(super) const MEDIA_FOLDERS: &[&str] = &["images/", "videos/", "audios/", "slides/"];
 
 /// The name of our own file in an archive.
 pub(crate) const DIRECTIVES_FILE: &str = "eventferry.json";
@@ -92,6 +94,98 @@ pub(crate) fn layout(archive: &Archive) -> Layout {
         }
     }
     layout
+}
+
+/// What to do about an archive without an event that can be read.
+pub(crate) fn where_the_event_is(archive: &Archive, layout: &Layout) -> String {
+    if layout.files.contains_key(&Dataset::Event) {
+        return "mend the file `event`".to_owned();
+    }
+    let is_head = |file: &str| Dataset::of_file(file) == Some(Dataset::Event) || file == DIRECTIVES_FILE;
+    if let Some((folder, file)) = ignored(archive, layout).find_map(|name| in_folder(name).filter(|(_, f)| is_head(f)))
+    {
+        return format!("`{file}` lies in the folder `{folder}`: zip the files of that folder themselves");
+    }
+    if let Some(unread) = unread(archive, layout).into_iter().find(|unread| unread.dataset == Dataset::Event) {
+        return format!("the file `{}` is not read: {}", unread.name, unread.hint);
+    }
+    if let Some(inner) = ignored(archive, layout).find(|name| ending_of(name).is_some_and(|end| end == "zip")) {
+        return format!("the archive holds another one, `{inner}`: drop that one itself");
+    }
+    match layout.directives {
+        Some(_) => "add the file `event`".to_owned(),
+        None => format!(
+            "add the file `event`; or, if this is a corrected rejected.zip, put its `{DIRECTIVES_FILE}` back into it"
+        ),
+    }
+}
+
+/// An entry that is not read although its name speaks of records which the archive has nowhere else.
+pub(crate) struct Unread<'a> {
+    pub(crate) entry: usize,
+    pub(crate) dataset: Dataset,
+    pub(crate) name: &'a str,
+    /// What to do for it to be read.
+    pub(crate) hint: String,
+}
+
+/// The entries that were meant for records, and are not read because of their name, place or kind.
+pub(crate) fn unread<'a>(archive: &'a Archive, layout: &Layout) -> Vec<Unread<'a>> {
+    let unread = layout.ignored.iter().filter_map(|entry| {
+        let name = archive.entries()[*entry].name.as_str();
+        let (dataset, hint) = what_was_meant(name)?;
+        Some(Unread { entry: *entry, dataset, name, hint })
+    });
+    unread.filter(|unread| !layout.files.contains_key(&unread.dataset)).collect()
+}
+
+fn what_was_meant(name: &str) -> Option<(Dataset, String)> {
+    let (folder, file) = in_folder(name).map_or((None, name), |(folder, file)| (Some(folder), file));
+    if let Some((dataset, folder)) = Dataset::of_file(file).zip(folder) {
+        let hint = format!(
+            "data files are looked for at the top of the archive: zip the files of the folder `{folder}` themselves"
+        );
+        return Some((dataset, hint));
+    }
+    let (stem, ending) = file.rsplit_once('.').unwrap_or((file, "json"));
+    let dataset = spoken_of(stem)?;
+    let wanted = dataset.definition().files[0];
+    match ending.to_ascii_lowercase().as_str() {
+        "json" => Some((dataset, format!("name it `{wanted}`, at the top of the archive"))),
+        ending if TABLES.contains(&ending) => Some((
+            dataset,
+            format!("only JSON is read from an archive: put its records into a file `{wanted}` as JSON"),
+        )),
+        _ => None,
+    }
+}
+
+/// The dataset that a name means whatever its capitals and hyphens, in the singular as well.
+fn spoken_of(stem: &str) -> Option<Dataset> {
+    let folded = fold(stem).replace(' ', "_");
+    let in_plural = format!("{folded}s");
+    let is_meant = |name: &str| name == folded || name == in_plural || format!("{name}s") == folded;
+    Dataset::ALL.into_iter().find(|dataset| {
+        let definition = dataset.definition();
+        definition.files.iter().any(|file| is_meant(file)) || is_meant(&definition.singular.replace(' ', "_"))
+    })
+}
+
+/// Endings of files that hold tables or the like.
+const TABLES: &[&str] = &["csv", "tsv", "txt", "xls", "xlsx", "ods", "numbers", "xml", "yaml", "yml"];
+
+/// The whole names of the entries that are no part of an event archive.
+fn ignored<'a>(archive: &'a Archive, layout: &'a Layout) -> impl Iterator<Item = &'a str> {
+    layout.ignored.iter().map(|entry| archive.entries()[*entry].name.as_str())
+}
+
+/// The folder and the last part of a name.
+fn in_folder(name: &str) -> Option<(&str, &str)> {
+    name.rsplit_once('/')
+}
+
+fn ending_of(name: &str) -> Option<String> {
+    name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase())
 }
 
 /// Where several entries could be a dataset's file, the name that is written today counts.
@@ -168,6 +262,26 @@ const BATCH_BYTES: usize = 64 * 1024;
 /// Records in a batch, at most.
 const BATCH_RECORDS: usize = 256;
 
+/// Bytes that all fields of a form together may hold, each counted with the whole form, in records of the largest size. The
+/// largest forms that were seen have some 40 fields in 6 KiB.
+const FORM_RECORDS: usize = 16;
+
+/// Keys of a record, at most: what is kept of each would make a record of nothing else many times its size. The largest
+/// records that were seen have some 60.
+pub(super) const MOST_KEYS: usize = 10_000;
+
+fn too_many_keys(keys: usize) -> Problem {
+    Problem::new(
+        Code::LimitRecordBytes,
+        format!(
+            "the record has {} keys, more than the {} that one may have",
+            grouped(keys as u64),
+            grouped(MOST_KEYS as u64)
+        ),
+        "leave out what is no field, or give each thing a record of its own",
+    )
+}
+
 /// Whoever was given the records wants no more, and knows why.
 struct NobodyReads;
 
@@ -228,9 +342,15 @@ fn convert_file<E>(
             }
             Ok(text) => (bytes, text),
         };
-        let raw = RawRecord::parse(text).map_err(ElementError::Syntax)?;
+        let raw = RawRecord::parse_at_most(text, MOST_KEYS).map_err(ElementError::Syntax)?;
+        if raw.more_keys > 0 {
+            let item = Item { ordinal, position, raw: bytes, outcome: Err(too_many_keys(MOST_KEYS + raw.more_keys)) };
+            ordinal += 1;
+            return visit(item).map_err(ElementError::Stopped);
+        }
         if dataset == Dataset::CustomForms && forms::is_whole(&raw) {
-            let fields = match forms::fields(&raw) {
+            let most = FORM_RECORDS * limits.record_bytes / text.len().max(1);
+            let fields = match forms::fields(&raw, most) {
                 Ok(fields) => fields,
                 Err(problem) => {
                     let item = Item { ordinal, position, raw: bytes, outcome: Err(problem) };
@@ -338,7 +458,7 @@ fn each_element<E>(
         let piece = match splitter.next_piece() {
             Ok(None) => return Ok(()),
             Ok(Some(piece)) => piece,
-            Err(SplitError::Syntax(syntax)) => return Err(ReadError::File(syntax_problem(name, &syntax))),
+            Err(SplitError::Syntax(syntax)) => return Err(ReadError::File(not_json(archive, entry, &syntax))),
             Err(SplitError::WrongTop { found }) => return Err(ReadError::File(wrong_top(name, top, found))),
             Err(SplitError::Io(error)) => return Err(from_io(error, name)),
         };
@@ -355,7 +475,7 @@ fn each_element<E>(
                     (Some(place), Some(bytes)) => syntax_within(place, bytes, &error),
                     _ => return Err(ReadError::Io(io::Error::other(error))),
                 };
-                return Err(ReadError::File(syntax_problem(name, &syntax)));
+                return Err(ReadError::File(not_json(archive, entry, &syntax)));
             }
         }
     }
@@ -401,6 +521,40 @@ fn too_deep(limits: &Limits) -> Problem {
         format!("the record is nested more than {} levels deep", limits.json_depth),
         "flatten it, or ask the admin to raise `limits.json_depth`",
     )
+}
+
+fn not_json(archive: &Archive, entry: usize, syntax: &Syntax) -> Problem {
+    let file = archive.entries()[entry].path.as_str();
+    let of_whole_file = |what: &str, hint: &str| {
+        Problem::new(Code::JsonSyntax, format!("`{file}` {what}; the whole file counts as not there"), hint)
+            .in_file(file)
+    };
+    match peculiarity_of(archive, entry) {
+        Some(Peculiarity::Empty) => of_whole_file("is empty", "fill it, or leave it out of the archive"),
+        Some(Peculiarity::Utf16) => of_whole_file("is text in UTF-16", "save it again as UTF-8"),
+        None => syntax_problem(file, syntax),
+    }
+}
+
+/// What is wrong with a file as a whole, so that no place in it is.
+enum Peculiarity {
+    Empty,
+    Utf16,
+}
+
+fn peculiarity_of(archive: &Archive, entry: usize) -> Option<Peculiarity> {
+    /// More blanks than anybody leaves in an empty file.
+    const LOOKED_AT: u64 = 1024;
+    let mut start = Vec::new();
+    // What cannot be read is told by whoever reads all of it.
+    archive.reader(entry).ok()?.take(LOOKED_AT).read_to_end(&mut start).ok()?;
+    let is_blank = |bytes: &[u8]| bytes.iter().all(u8::is_ascii_whitespace);
+    match start.as_slice() {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [1..=255, 0, ..] | [0, 1..=255, ..] => Some(Peculiarity::Utf16),
+        [0xef, 0xbb, 0xbf, rest @ ..] if is_blank(rest) => Some(Peculiarity::Empty),
+        bytes if is_blank(bytes) && (bytes.len() as u64) < LOOKED_AT => Some(Peculiarity::Empty),
+        _ => None,
+    }
 }
 
 fn syntax_problem(file: &str, syntax: &Syntax) -> Problem {

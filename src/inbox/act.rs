@@ -114,6 +114,7 @@ impl Inbox {
     async fn record(&mut self, path: &InboxPath, held: Held) -> Result<(), Injected> {
         let claimed = held.claimed.clone();
         let (job, account, bytes) = (claimed.job, claimed.account.clone(), claimed.bytes);
+        let archive = claimed.archive_name.clone();
         // From here on the file is the work folder's; should the row fail, the next recovery writes it.
         self.forget(path);
         let recorded = (self.deps.hooks.record)(claimed).await;
@@ -128,7 +129,7 @@ impl Inbox {
         held.release();
         self.recorded.insert(job);
         self.claimed += 1;
-        info!(job.id = %job, account, bytes, "Claimed an archive from the inbox");
+        info!(job.id = %job, account, archive, bytes, "Claimed an archive from the inbox");
         Ok(())
     }
 
@@ -144,11 +145,8 @@ impl Inbox {
             first_seen: waiting.first_seen,
             rejected_at: later(waiting.changed_at, self.options.patience.incomplete_reject),
         };
-        let account = told.account.clone();
         let said = (self.deps.hooks.tell)(InboxNews::Incomplete(told)).await;
-        if self.has_told(std::slice::from_ref(path), said) {
-            info!(account, "An upload is incomplete; its owner is told");
-        }
+        self.has_told(std::slice::from_ref(path), said);
     }
 
     async fn tell_admin(&mut self, paths: &[InboxPath]) {
@@ -165,15 +163,12 @@ impl Inbox {
                 });
             }
         }
-        let count = refusals.len();
         let said = (self.deps.hooks.tell)(InboxNews::Refused(refusals)).await;
-        if self.has_told(paths, said) {
-            info!(count, "Files stay in the inbox; the admin is told");
-        }
+        self.has_told(paths, said);
     }
 
     /// Notes that the news was taken in, or rests where it was not.
-    fn has_told(&mut self, paths: &[InboxPath], said: Result<(), HookError>) -> bool {
+    fn has_told(&mut self, paths: &[InboxPath], said: Result<(), HookError>) {
         let now = self.now();
         match said {
             Ok(()) => {
@@ -181,20 +176,20 @@ impl Inbox {
                     self.settling.told(path, now);
                     self.unsaved.insert(path.clone());
                 }
-                true
             }
-            Err(error) => {
-                self.rest_because(format!("news about a file in the inbox waits: {error}"));
-                false
-            }
+            Err(error) => self.rest_because(format!("news about a file in the inbox waits: {error}")),
         }
     }
 }
 
-/// The same after a restart: SQLite keeps milliseconds.
+/// The same after a restart, and for every daemon that looks at this inbox; another one for the next file of this name.
 fn subject_key(path: &InboxPath, waiting: &Waiting, code: &str) -> String {
-    let first_seen = waiting.first_seen.to_rfc3339_opts(SecondsFormat::Millis, true);
-    format!("arrival:{code}:{first_seen}:{}", path.key())
+    let file = match waiting.identity {
+        Some(identity) => format!("{}-{}", identity.inode, identity.changed_ns),
+        // SQLite keeps milliseconds.
+        None => waiting.first_seen.to_rfc3339_opts(SecondsFormat::Millis, true),
+    };
+    format!("arrival:{code}:{file}:{}", path.key())
 }
 
 fn shown(path: &InboxPath) -> String {

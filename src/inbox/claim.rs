@@ -60,6 +60,8 @@ pub struct Claimed {
     pub again: bool,
     /// The job that this one repeats.
     pub retry_of: Option<JobId>,
+    /// Whether handlers are called; none where the archive or its account says so.
+    pub with_handlers: Option<bool>,
     /// What is known of it.
     pub verdict: Verdict,
     /// When it was first seen.
@@ -139,6 +141,9 @@ pub(super) struct Note {
     /// The job that this one repeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     retry_of: Option<JobId>,
+    /// Whether handlers are called, where a command has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    with_handlers: Option<bool>,
     verdict: Verdict,
     seen: Timestamp,
     claimed: Timestamp,
@@ -166,6 +171,7 @@ impl Note {
             bytes,
             again: self.again,
             retry_of: self.retry_of,
+            with_handlers: self.with_handlers,
             verdict: self.verdict,
             seen: self.seen,
             claimed: self.claimed,
@@ -198,6 +204,7 @@ pub fn take(
         archive_name_bytes: escape(candidate.path.name.as_bytes()),
         again: false,
         retry_of: None,
+        with_handlers: None,
         verdict: candidate.verdict,
         seen: candidate.seen,
         claimed: now.wall,
@@ -244,6 +251,7 @@ pub fn copy_in(work: &Path, original: &Path, order: &CopyOrder<'_>, now: Moment)
         archive_name_bytes: escape(name.as_bytes()),
         again: order.again,
         retry_of: order.retry_of,
+        with_handlers: order.with_handlers,
         verdict: Verdict::Whole,
         seen: now.wall,
         claimed: now.wall,
@@ -280,6 +288,8 @@ pub struct CopyOrder<'a> {
     pub again: bool,
     /// The job that this one repeats.
     pub retry_of: Option<JobId>,
+    /// Whether handlers are called; none where the archive or its account says so.
+    pub with_handlers: Option<bool>,
 }
 
 fn noted(identity: FileIdentity) -> NotedIdentity {

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::blocking;
 use super::claim::{Claimed, Found, Note, SOURCE_FILE, Verdict, read_note, take_back};
@@ -14,6 +14,7 @@ use super::hooks::{HookError, Hooks};
 use super::path::InboxPath;
 use super::scan::Folders;
 use super::settling::Moment;
+use crate::db::DbError;
 use crate::fsx;
 use crate::model::JobId;
 
@@ -66,8 +67,15 @@ pub async fn recover(
         let all = folders.clone();
         match blocking(move || mend(&all, job, note, now)).await? {
             Ok(Half::Adopt(claimed, lock)) => {
-                warn!(job.id = %job, "Finished a claim that was interrupted");
-                (hooks.record)(claimed).await?;
+                match (hooks.record)(claimed).await {
+                    Ok(()) => warn!(job.id = %job, "Finished a claim that was interrupted"),
+                    // Of this one job the database takes no row. The others must not wait for it.
+                    Err(error) if !passes(&error) => {
+                        error!(job.id = %job, %error, "A claimed archive cannot become a job; it stays in the work folder");
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                }
                 drop(lock);
                 settled.insert(job);
                 adopted.push(job);
@@ -82,6 +90,11 @@ pub async fn recover(
         }
     }
     Ok(adopted)
+}
+
+/// Whether the same again may pass.
+fn passes(error: &HookError) -> bool {
+    error.downcast_ref::<DbError>().is_none_or(|error| error.kind().passes())
 }
 
 fn jobs_in(work: &Path) -> io::Result<BTreeSet<JobId>> {
@@ -150,6 +163,7 @@ fn without_note(folders: &Folders, job: JobId, bytes: u64, now: Moment) -> Claim
         bytes,
         again: false,
         retry_of: None,
+        with_handlers: None,
         verdict: Verdict::Whole,
         seen: now.wall,
         claimed: now.wall,

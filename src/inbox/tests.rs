@@ -43,6 +43,11 @@ struct Setting {
     rest: Arc<Mutex<Rest>>,
 }
 
+async fn database_in(folder: &Path, name: &str) -> Database {
+    let url = format!("sqlite:{}", folder.join(name).display());
+    Database::open(&DatabaseOptions { url, connections: 2, busy_timeout: Duration::from_secs(5) }).await.unwrap()
+}
+
 /// A running inbox.
 struct Running {
     clock: Clock,
@@ -57,12 +62,10 @@ impl Setting {
         for folder in ["inbox/fossasia", "inbox/pycon", "work"] {
             fs::create_dir_all(root.path().join(folder)).unwrap();
         }
-        let url = format!("sqlite:{}", root.path().join("test.db").display());
-        let options = DatabaseOptions { url, connections: 2, busy_timeout: Duration::from_secs(5) };
         Self {
             clock: Clock::manual(DateTime::from_timestamp(1_790_000_000, 0).unwrap()),
             signals: Signals::armed(),
-            database: Database::open(&options).await.unwrap(),
+            database: database_in(root.path(), "test.db").await,
             rest: Arc::default(),
             root,
         }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::compose::{ATTACHMENT_BYTES, Attachment, Composed, Outgoing, compose, mailbox};
 use super::render::{DigestLine, DigestMail, render_digest};
-use super::retry::{enough_tries, next_try, pause_after};
+use super::retry::{enough_tries, longest_wait, next_try, pause_after};
 use super::send::{Scope, SendOutcome, Transport, send};
 use super::templates::{Rendered, Templates};
 use super::{MailKind, message_id, words};
@@ -18,10 +18,20 @@ use crate::clock::{Clock, Timestamp};
 use crate::db::{Database, DbError};
 use crate::model::JobId;
 use crate::signal::{FailPoint, Injected, Injection, Signals};
-use crate::store::mails::{self, DueMail, MailState, NewMail};
+use crate::store::jobs;
+use crate::store::mails::{self, DueMail, MailState, NewMail, Waiting};
 
 /// How many mails one call of [`Mailer::deliver_due`] sends at most, so that a soft stop does not wait for long.
 const MAILS_PER_CALL: i64 = 50;
+
+/// Jobs that end within this time end together.
+const TOGETHER: TimeDelta = TimeDelta::minutes(1);
+
+/// How long none more may have ended before those that did are told of.
+const QUIET: TimeDelta = TimeDelta::seconds(5);
+
+/// Longest time that a mail is held for others to join it.
+const LONGEST_HOLD: TimeDelta = TimeDelta::minutes(2);
 
 /// How much longer than a conversation a claim holds.
 const CLAIM_MARGIN: Duration = Duration::from_secs(10);
@@ -35,7 +45,7 @@ pub struct MailerSettings {
     pub from: Mailbox,
     /// What this installation calls itself.
     pub public_name: String,
-    /// With more mails about jobs than this waiting for one recipient, they become one digest.
+    /// With more mails about jobs than this for one recipient within a minute, they become one digest.
     pub digest_over: usize,
     /// How long a mail is tried.
     pub retry_for: Duration,
@@ -52,6 +62,57 @@ pub struct Mailer {
     settings: MailerSettings,
     signals: Signals,
     outage: Mutex<Option<Outage>>,
+    /// Whether mails may be held for others to join them; locked while mails are sent, one call after the other.
+    may_hold: tokio::sync::Mutex<bool>,
+}
+
+/// The mails about jobs that wait for one recipient and that no server has seen.
+struct Burst {
+    recipient: String,
+    kinds: Vec<MailKind>,
+    accounts: Vec<String>,
+    waiting: u64,
+    is_held: bool,
+    oldest: Timestamp,
+    newest: Timestamp,
+}
+
+impl Burst {
+    /// One for each recipient.
+    fn all(waiting: Vec<Waiting>) -> Vec<Self> {
+        let mut bursts: Vec<Self> = Vec::new();
+        for waiting in waiting {
+            let Some(kind) = MailKind::parse(&waiting.kind).filter(|kind| kind.folds()) else { continue };
+            if bursts.last().is_none_or(|burst| burst.recipient != waiting.recipient) {
+                bursts.push(Self {
+                    recipient: waiting.recipient,
+                    kinds: Vec::new(),
+                    accounts: Vec::new(),
+                    waiting: 0,
+                    is_held: false,
+                    oldest: waiting.oldest,
+                    newest: waiting.newest,
+                });
+            }
+            let Some(burst) = bursts.last_mut() else { continue };
+            burst.waiting += waiting.count.unsigned_abs();
+            burst.is_held |= waiting.held > 0;
+            burst.oldest = burst.oldest.min(waiting.oldest);
+            burst.newest = burst.newest.max(waiting.newest);
+            if !burst.kinds.contains(&kind) {
+                burst.kinds.push(kind);
+            }
+            burst.accounts.extend(waiting.account.filter(|account| !burst.accounts.contains(account)));
+        }
+        bursts
+    }
+
+    /// Until when others may join; none where they have waited for long enough, or the clock was set back.
+    fn hold_until(&self, now: Timestamp, ending: u64) -> Option<Timestamp> {
+        let end = self.oldest + LONGEST_HOLD;
+        let quiet_at = if ending > 0 { now + QUIET } else { self.newest + QUIET };
+        (self.oldest <= now && now < end && now < quiet_at).then_some(quiet_at.min(end))
+    }
 }
 
 /// A trouble that concerns all mails, as this process has seen it. Not kept: a restart, which may have mended the
@@ -60,7 +121,8 @@ pub struct Mailer {
 struct Outage {
     since: Timestamp,
     tries: u32,
-    until: Timestamp,
+    /// In monotonic time.
+    until: Duration,
 }
 
 /// What one call of [`Mailer::deliver_due`] did, in mails.
@@ -76,6 +138,13 @@ pub struct Delivered {
     pub folded: u64,
     /// Not sent because mail is switched off.
     pub off: u64,
+}
+
+impl Delivered {
+    /// Whether a mail has left the queue; more may be due than go out in one call.
+    pub fn is_any(&self) -> bool {
+        self.sent + self.folded + self.failed > 0
+    }
 }
 
 /// A mail as it is handed to the queue.
@@ -130,7 +199,15 @@ pub fn for_queue(addressed: &Addressed<'_>, rendered: Rendered) -> NewMail {
 impl Mailer {
     /// A mailer over the queue in `database`.
     pub fn new(database: Database, clock: Clock, templates: Arc<Templates>, settings: MailerSettings) -> Self {
-        Self { database, clock, templates, settings, signals: Signals::default(), outage: Mutex::new(None) }
+        Self {
+            database,
+            clock,
+            templates,
+            settings,
+            signals: Signals::default(),
+            outage: Mutex::new(None),
+            may_hold: tokio::sync::Mutex::new(true),
+        }
     }
 
     /// The same mailer, with points at which a test can let it fail.
@@ -142,20 +219,23 @@ impl Mailer {
     /// Sends what is due, at most 50 mails, and says what became of them.
     ///
     /// A trouble that concerns all mails ends the call; the next tries come after a pause that grows to a quarter of
-    /// an hour. Dropping the future is safe: a mail whose try is cut off is tried again later with the same Message-ID.
+    /// an hour. Where another call is at work this one waits, so that afterwards nothing is under way. Dropping the future is
+    /// safe: a mail whose try is cut off is tried again later with the same Message-ID.
     ///
     /// # Errors
     /// Where the database fails; what was sent until then is noted.
     pub async fn deliver_due(&self) -> Result<Delivered, DbError> {
+        let may_hold = self.may_hold.lock().await;
         if matches!(self.settings.transport, Transport::None) {
             let off = mails::switch_off_waiting(&self.database).await?;
             return Ok(Delivered { off, ..Delivered::default() });
         }
-        if self.outage().is_some_and(|outage| self.clock.now() < outage.until) {
+        if self.outage().is_some_and(|outage| self.clock.monotonic() < outage.until) {
             return Ok(Delivered::default());
         }
-        let mut delivered = Delivered { folded: self.fold().await?, ..Delivered::default() };
-        for mail in mails::due(&self.database, self.clock.now(), MAILS_PER_CALL).await? {
+        let mut delivered = Delivered { folded: self.fold(*may_hold).await?, ..Delivered::default() };
+        let now = self.clock.now();
+        for mail in mails::due(&self.database, now, now + longest_wait(), MAILS_PER_CALL).await? {
             let until = self.clock.now() + self.claim_length();
             if !mails::claim(&self.database, &mail, until).await? {
                 continue;
@@ -167,13 +247,22 @@ impl Mailer {
         Ok(delivered)
     }
 
+    /// From now on no mail is held for others to join it, and what an outage holds up is tried once more: this process is
+    /// about to end.
+    pub async fn hold_no_more(&self) {
+        *self.may_hold.lock().await = false;
+        if let Some(outage) = &mut *self.lock_outage() {
+            outage.until = Duration::ZERO;
+        }
+    }
+
     /// When [`Mailer::deliver_due`] has something to do again; none where no mail waits.
     ///
     /// # Errors
     /// Where the database fails.
     pub async fn next_wake(&self) -> Result<Option<Timestamp>, DbError> {
         let due = mails::next_due(&self.database).await?;
-        let pause = self.outage().map(|outage| outage.until);
+        let pause = self.outage().map(|outage| self.clock.now() + outage.until.saturating_sub(self.clock.monotonic()));
         Ok(due.map(|due| pause.map_or(due, |until| until.max(due))))
     }
 
@@ -266,7 +355,7 @@ impl Mailer {
         let tries = before.map_or(0, |outage| outage.tries).saturating_add(1);
         let since = before.map_or(now, |outage| outage.since);
         let pause = pause_after(tries);
-        *self.lock_outage() = Some(Outage { since, tries, until: now + pause });
+        *self.lock_outage() = Some(Outage { since, tries, until: self.clock.monotonic() + pause });
         tracing::warn!(reason, wait_s = pause.as_secs(), "no mail can be sent; all wait");
         mails::explain_waiting(&self.database, now, reason).await?;
         let lasted = (now - since).to_std().unwrap_or_default();
@@ -284,24 +373,38 @@ impl Mailer {
         Ok(())
     }
 
-    /// Folds the mails about jobs of every recipient for whom too many wait; says how many were folded.
-    async fn fold(&self) -> Result<u64, DbError> {
+    /// Folds or holds the mails of every recipient for whom many jobs end together; says how many were folded.
+    ///
+    /// What decides stands in the tables, so that several daemons and a restart decide alike.
+    async fn fold(&self, may_hold: bool) -> Result<u64, DbError> {
         let now = self.clock.now();
-        let over = i64::try_from(self.settings.digest_over).unwrap_or(i64::MAX);
-        let mut recipients: Vec<(String, i64)> = Vec::new();
-        for (recipient, kind, count) in mails::waiting(&self.database, now).await? {
-            if MailKind::parse(&kind).is_some_and(MailKind::folds) {
-                match recipients.last_mut() {
-                    Some((last, total)) if *last == recipient => *total += count,
-                    _ => recipients.push((recipient, count)),
+        let mut folded = 0;
+        for burst in Burst::all(mails::waiting(&self.database).await?) {
+            let mut ending = 0;
+            for account in &burst.accounts {
+                ending += jobs::ending(&self.database, account, now).await?;
+            }
+            if !burst.is_held && self.together(&burst, now).await? + ending <= self.settings.digest_over as u64 {
+                continue;
+            }
+            match burst.hold_until(now, ending).filter(|_| may_hold) {
+                Some(until) => {
+                    for kind in &burst.kinds {
+                        mails::hold(&self.database, &burst.recipient, kind.as_str(), until, now).await?;
+                    }
                 }
+                None if burst.waiting > 1 => folded += self.fold_for(&burst.recipient, now).await?,
+                None => mails::release(&self.database, &burst.recipient).await?,
             }
         }
-        let mut folded = 0;
-        for (recipient, _) in recipients.iter().filter(|(_, count)| *count > over) {
-            folded += self.fold_for(recipient, now).await?;
-        }
         Ok(folded)
+    }
+
+    /// How many mails about jobs wait for a recipient or were settled lately.
+    async fn together(&self, burst: &Burst, now: Timestamp) -> Result<u64, DbError> {
+        let settled = mails::settled_since(&self.database, &burst.recipient, now - TOGETHER).await?;
+        let about_jobs = settled.iter().filter(|(kind, _)| MailKind::parse(kind).is_some_and(MailKind::folds));
+        Ok(burst.waiting + about_jobs.map(|(_, count)| count.unsigned_abs()).sum::<u64>())
     }
 
     async fn fold_for(&self, recipient: &str, now: Timestamp) -> Result<u64, DbError> {
@@ -309,15 +412,15 @@ impl Mailer {
         let mut lines = Vec::new();
         let mut first: Option<String> = None;
         for kind in MailKind::ALL.into_iter().filter(|kind| kind.folds()) {
-            for mail in mails::fold(&mut tx, recipient, kind.as_str(), now).await? {
+            for mail in mails::fold(&mut tx, recipient, kind.as_str()).await? {
                 first = Some(first.map_or(mail.id.clone(), |first| first.min(mail.id.clone())));
                 let job = mail.job.map(|job| job.to_string());
                 lines.push(DigestLine { kind, subject: mail.subject, job, at: mail.created_at });
             }
         }
         let folded = lines.len();
-        let Some(first) = first.filter(|_| folded > self.settings.digest_over) else {
-            // Another process was faster.
+        let Some(first) = first.filter(|_| folded > 1) else {
+            // Another process was faster, and what is left is no digest.
             tx.rollback().await?;
             return Ok(0);
         };

@@ -16,7 +16,10 @@ mod words;
 
 use std::fmt;
 
+use sha2::{Digest, Sha256};
+
 use crate::model::JobState;
+use crate::storage::hex;
 
 pub use compose::{ATTACHMENT_BYTES, AddressFault, Attachment, ComposeFault, Composed, Outgoing, compose, mailbox};
 pub use export::{ExportMail, ExportedEventMail, render_export};
@@ -42,6 +45,8 @@ pub enum MailKind {
     Partial,
     /// Events were exported.
     Exported,
+    /// A schedule found nothing new.
+    ExportUnchanged,
     /// An event was not exported.
     ExportFailed,
     /// A file in the inbox does not get whole.
@@ -56,11 +61,12 @@ pub enum MailKind {
 
 impl MailKind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Imported,
         Self::ImportFailed,
         Self::Partial,
         Self::Exported,
+        Self::ExportUnchanged,
         Self::ExportFailed,
         Self::IncompleteUpload,
         Self::Admin,
@@ -75,6 +81,7 @@ impl MailKind {
             Self::ImportFailed => "import_failed",
             Self::Partial => "partial",
             Self::Exported => "exported",
+            Self::ExportUnchanged => "export_unchanged",
             Self::ExportFailed => "export_failed",
             Self::IncompleteUpload => "incomplete_upload",
             Self::Admin => "admin",
@@ -101,7 +108,12 @@ impl MailKind {
     /// Whether such mails are folded into a digest where many wait for one recipient.
     pub fn folds(self) -> bool {
         match self {
-            Self::Imported | Self::ImportFailed | Self::Partial | Self::Exported | Self::ExportFailed => true,
+            Self::Imported
+            | Self::ImportFailed
+            | Self::Partial
+            | Self::Exported
+            | Self::ExportUnchanged
+            | Self::ExportFailed => true,
             Self::IncompleteUpload | Self::Admin | Self::Digest | Self::Test => false,
         }
     }
@@ -113,7 +125,11 @@ impl fmt::Display for MailKind {
     }
 }
 
-/// The Message-ID of the mail of one kind about one subject (a job's id, mostly): the same each time it is asked for.
+/// Longest subject key that stands in a Message-ID as it is, in bytes.
+const KEY_BYTES: usize = 80;
+
+/// The Message-ID of the mail of one kind about one subject (a job's id, mostly): the same each time it is asked for, another one for
+/// another subject.
 ///
 /// `domain` is the part behind the `@` of the sender's address.
 pub fn message_id(subject_key: &str, kind: MailKind, domain: &str) -> String {
@@ -122,7 +138,13 @@ pub fn message_id(subject_key: &str, kind: MailKind, domain: &str) -> String {
     };
     let domain = plain(domain);
     let domain = if domain.is_empty() { "localhost" } else { &domain };
-    format!("<{}.{}@{}>", plain(subject_key), kind, domain)
+    let mut key = plain(subject_key);
+    if key != subject_key || key.len() > KEY_BYTES {
+        key.truncate(KEY_BYTES);
+        let hash = hex(&Sha256::digest(subject_key));
+        key = format!("{key}.{}", &hash[..16]);
+    }
+    format!("<{key}.{kind}@{domain}>")
 }
 
 #[cfg(test)]

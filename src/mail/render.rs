@@ -185,7 +185,7 @@ fn digest_view(mail: &DigestMail<'_>) -> DigestView {
     let urgency = |kind: MailKind| match kind {
         MailKind::ImportFailed | MailKind::ExportFailed | MailKind::Admin => 0,
         MailKind::Partial | MailKind::IncompleteUpload => 1,
-        MailKind::Imported | MailKind::Exported | MailKind::Digest | MailKind::Test => 2,
+        MailKind::Imported | MailKind::Exported | MailKind::ExportUnchanged | MailKind::Digest | MailKind::Test => 2,
     };
     let mut lines: Vec<&DigestLine> = mail.lines.iter().collect();
     lines.sort_by_key(|line| (urgency(line.kind), line.at));
@@ -194,7 +194,9 @@ fn digest_view(mail: &DigestMail<'_>) -> DigestView {
         kind: MailKind::Digest.as_str(),
         public_name: clean(mail.public_name),
         total_words: counted(total, "job"),
-        imported: number(count(|kind| matches!(kind, MailKind::Imported | MailKind::Exported))),
+        imported: number(count(|kind| {
+            matches!(kind, MailKind::Imported | MailKind::Exported | MailKind::ExportUnchanged)
+        })),
         partial: count(|kind| kind == MailKind::Partial),
         failed: count(|kind| matches!(kind, MailKind::ImportFailed | MailKind::ExportFailed)),
         more: u64::try_from(lines.len().saturating_sub(DIGEST_LINES)).unwrap_or(u64::MAX),

@@ -36,6 +36,11 @@ pub(super) fn pause_after(tries: u32) -> Duration {
     wait_after(tries).min(LONGEST_PAUSE)
 }
 
+/// No mail is put off by more than this, clocks of several daemons that differ by less than an hour included.
+pub(super) fn longest_wait() -> Duration {
+    LATER_WAIT + HOUR
+}
+
 fn wait_after(attempts: u32) -> Duration {
     let index = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX);
     FIRST_WAITS.get(index).copied().unwrap_or(LATER_WAIT)

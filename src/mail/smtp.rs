@@ -175,6 +175,13 @@ async fn converse(smtp: &Smtp, mail: &Composed, reached: &Mutex<Stage>) -> Resul
             Encryption::Starttls => true,
             Encryption::StarttlsOptional => connection.can_starttls(),
         };
+        if wanted && !connection.can_starttls() {
+            return Err(Failure::Here(
+                "the server does not offer STARTTLS there; set `smtp.encryption` to \"tls\" and `smtp.port` to where it \
+                 speaks TLS (usually 465), or, where mails may go unencrypted, `smtp.encryption` to \"starttls_optional\""
+                    .to_owned(),
+            ));
+        }
         if wanted {
             connection.starttls(tls, &hello_name).await?;
         }
@@ -237,7 +244,7 @@ async fn tls_parameters(smtp: &Smtp) -> Result<Option<TlsParameters>, Failure> {
 
 fn outcome_of(failure: &Failure, stage: Stage, smtp: &Smtp) -> SendOutcome {
     let what = match failure {
-        Failure::Server(error) => causes(error),
+        Failure::Server(error) => causes(error) + advice(error, stage, smtp),
         Failure::Here(what) | Failure::Never(what) => what.clone(),
     };
     let reason = words::clean(&format!("{stage} {}: {what}", server(smtp)));
@@ -250,6 +257,17 @@ fn outcome_of(failure: &Failure, stage: Stage, smtp: &Smtp) -> SendOutcome {
         },
     };
     if is_final { SendOutcome::Refused { reason } } else { SendOutcome::TryLater { reason, scope: stage.scope() } }
+}
+
+/// What to do where the server answers the first byte of TLS with plain text. A certificate that is not trusted says so itself.
+fn advice(error: &Error, stage: Stage, smtp: &Smtp) -> &'static str {
+    let is_plain = stage == Stage::Connect && smtp.encryption == Encryption::Tls && causes(error).contains("corrupt");
+    if is_plain {
+        "; it seems to speak plain SMTP on this port: set `smtp.encryption` to \"starttls\", or `smtp.port` to where it \
+         speaks TLS from the first byte (usually 465)"
+    } else {
+        ""
+    }
 }
 
 /// Refusals that the admin can mend by configuring a log-in: RFC 4954, section 6.

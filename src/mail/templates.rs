@@ -25,6 +25,7 @@ built_in! {
     "partial.subject" "partial.txt" "partial.html"
     "export.txt" "export.html"
     "exported.subject" "exported.txt" "exported.html"
+    "export_unchanged.subject" "export_unchanged.txt" "export_unchanged.html"
     "export_failed.subject" "export_failed.txt" "export_failed.html"
     "incomplete_upload.subject" "incomplete_upload.txt" "incomplete_upload.html"
     "admin.subject" "admin.txt" "admin.html"

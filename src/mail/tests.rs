@@ -1,7 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 #![expect(clippy::disallowed_methods, reason = "tests lay out files as they like")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use chrono::{DateTime, TimeDelta};
@@ -193,7 +193,16 @@ fn a_partial_import_counts_what_was_rejected_and_shows_the_first_of_each_kind() 
 ";
     assert!(mail.text.contains(errors_first), "{}", mail.text);
     assert!(mail.text.contains("To be done: correct the rejected records in rejected.zip"));
-    assert!(mail.text.contains("into inbox/asia again"));
+    for text in [&mail.text, &mail.html] {
+        assert!(text.contains("holds the rejected records, and eventferry.json, which must stay in it."), "{text}");
+    }
+    assert!(mail.text.contains("into inbox/asia: what it holds is added"), "{}", mail.text);
+    let mut report = partial();
+    report.problem_counts.insert(Code::JsonSyntax, 1);
+    let mail = render_job(&built_in(), &report, &JobMailContext { rejected_zip: true, ..context() });
+    for text in [&mail.text, &mail.html] {
+        assert!(text.contains("holds the rejected records and the file that could not be read, and"), "{text}");
+    }
 }
 
 #[test]
@@ -202,6 +211,12 @@ fn a_failed_import_says_why_in_its_subject() {
     assert_eq!(mail.subject, "Not imported: x.zip: no event that can be used");
     assert!(mail.text.contains("To be done: correct what is listed below"));
     assert!(!mail.text.contains("How to correct it"), "there is no rejected.zip");
+    // A typo as well as something that is not allowed.
+    let mut report = failed();
+    report.problems = vec![Problem::new(Code::PolicyInvalid, "`eventferry.json` cannot be followed", "correct it")];
+    report.problem_counts = BTreeMap::from([(Code::PolicyInvalid, 1)]);
+    let mail = render_job(&built_in(), &report, &context());
+    assert_eq!(mail.subject, "Not imported: x.zip: eventferry.json cannot be followed");
 }
 
 #[test]
@@ -244,6 +259,30 @@ fn a_cancelled_import_says_so() {
     let mail = render_job(&built_in(), &report, &context());
     assert_eq!(mail.subject, "Cancelled: summit-2018.zip (Open Source Summit 2018)");
     assert!(mail.text.contains("was cancelled. Stopped after 240 of 371 sessions."));
+    assert!(mail.text.contains("To be done: nothing, if that was meant."));
+    report.summary = "It was cancelled; nothing of it is in.".to_owned();
+    let mail = render_job(&built_in(), &report, &context());
+    for text in [&mail.text, &mail.html] {
+        assert!(text.contains("was cancelled; nothing of it is in."), "{text}");
+        assert!(!text.contains("It was cancelled"), "{text}");
+    }
+}
+
+#[test]
+fn an_update_that_was_stopped_midway_says_how_to_finish_it_or_go_back() {
+    let mut report = summit(JobState::Cancelled);
+    report.event = Some(EventReport { id: 7, name: "Summit".to_owned(), created: false });
+    report.summary = "it was cancelled while importing tracks; what was written before that stays".to_owned();
+    let mail = render_job(&built_in(), &report, &context());
+    assert_eq!(mail.subject, "Cancelled midway: summit-2018.zip (Summit)");
+    for text in [&mail.text, &mail.html] {
+        assert!(text.contains("drop the archive again to finish it, or an older archive"), "{text}");
+        assert!(!text.contains("nothing, if that was meant"), "{text}");
+        assert!(text.contains("was cancelled while importing tracks; what was written before that stays."), "{text}");
+    }
+    let mail = render_job(&built_in(), &Report { state: JobState::Failed, ..report }, &context());
+    assert!(mail.subject.starts_with("Imported only in part: summit-2018.zip: "), "{}", mail.subject);
+    assert!(mail.text.contains("summit-2018.zip was imported only in part. It was cancelled"), "{}", mail.text);
 }
 
 /// Every text that a report can carry, turned against the reader.
@@ -348,6 +387,78 @@ fn a_digest_puts_what_went_wrong_first_and_counts_the_rest() {
     assert_eq!(order.len(), 100);
     assert_eq!(order[..3], ["- Not imported: a.zip: not a zip file", "- Partly imported: b", "- Imported: 0"]);
     assert!(mail.text.contains("and 52 more"));
+}
+
+fn export_mail<'a>(state: JobState, scope: &'a str, events: &[(&'static str, u64)]) -> ExportMail<'a> {
+    let event = |state| ExportedEventMail { name: "Days".to_owned(), state, ..ExportedEventMail::default() };
+    let of_state = |(state, count): &(&'static str, u64)| vec![event(*state); usize::try_from(*count).unwrap()];
+    ExportMail {
+        public_name: "Summit exports",
+        display_name: None,
+        state,
+        summary: "a summary",
+        scope,
+        formats: vec!["archive"],
+        events: events.iter().flat_map(of_state).collect(),
+        failures: 0,
+        recovered: false,
+        job: "j",
+        account: "asia",
+        started: at(),
+    }
+}
+
+#[test]
+fn the_subject_of_an_export_counts_what_happened() {
+    let subject = |state, events: &[_]| render_export(&built_in(), &export_mail(state, "by hand", events)).subject;
+    let (succeeded, partial, failed) = (JobState::Succeeded, JobState::Partial, JobState::Failed);
+    for (state, events, expected) in [
+        (succeeded, &[("exported", 1)][..], "Exported: Days"),
+        (succeeded, &[("exported", 3)], "Exported: 3 events"),
+        (succeeded, &[("exported", 10), ("empty", 1)], "Exported: 10 of 11 events"),
+        (succeeded, &[("exported", 1), ("unchanged", 2)], "Exported: 1 of 3 events, 2 unchanged"),
+        (succeeded, &[("unchanged", 2)], "Unchanged: 2 events"),
+        (succeeded, &[("unchanged", 2), ("empty", 1)], "Unchanged: 2 of 3 events"),
+        (succeeded, &[("empty", 2)], "Nothing to export: 2 events"),
+        (partial, &[("exported", 8), ("empty", 3)], "Partly exported: 8 of 11 events"),
+        (partial, &[("exported", 8), ("unchanged", 2), ("empty", 1)], "Partly exported: 8 of 11 events, 2 unchanged"),
+        (partial, &[("unchanged", 2), ("failed", 1)], "Not all exported: 2 of 3 events unchanged"),
+        (failed, &[("failed", 2)], "Export failed: 2 events"),
+        (failed, &[], "Export failed: by hand"),
+        (JobState::Cancelled, &[("exported", 1), ("failed", 1)], "Export cancelled: 1 of 2 events"),
+    ] {
+        assert_eq!(subject(state, events), format!("{expected} (archive)"));
+    }
+}
+
+#[test]
+fn an_export_mail_says_that_the_last_good_one_stays_only_where_there_is_one() {
+    let text = |state, events: &[_], folder: Option<&str>| {
+        let mut mail = export_mail(state, "by hand", events);
+        for event in mail.events.iter_mut().filter(|event| event.state == "failed") {
+            event.folder = folder.map(str::to_owned);
+        }
+        render_export(&built_in(), &mail).text
+    };
+    let events = [("exported", 1), ("failed", 1)];
+    assert!(text(JobState::Partial, &events, Some("f")).contains("What was not exported keeps its last good export."));
+    assert!(text(JobState::Failed, &events[1..], Some("f")).contains("The last good export stays where it is."));
+    for events in [&events[..], &events[1..], &events[..1]] {
+        let said = text(JobState::Partial, events, None);
+        assert!(!said.contains("last good export"), "{said}");
+    }
+}
+
+#[test]
+fn a_schedule_that_finds_nothing_new_has_a_mail_of_its_own_kind() {
+    let kind = |scope, recovered, events: &[_]| {
+        ExportMail { recovered, ..export_mail(JobState::Succeeded, scope, events) }.kind()
+    };
+    let unchanged = [("unchanged", 2), ("empty", 1)];
+    assert_eq!(kind("nightly", false, &unchanged), MailKind::ExportUnchanged);
+    assert_eq!(kind("nightly", false, &[("unchanged", 2), ("exported", 1)]), MailKind::Exported);
+    assert_eq!(kind("by hand", false, &unchanged), MailKind::Exported);
+    assert_eq!(kind("nightly", true, &unchanged), MailKind::Exported, "after a failure it is news");
 }
 
 fn write(folder: &Path, name: &str, text: &str) {
@@ -461,7 +572,23 @@ fn an_address_is_read_with_or_without_a_name() {
 
 #[test]
 fn a_message_id_is_always_one_token() {
-    assert_eq!(message_id("disk low\r\n", MailKind::Admin, ""), "<disk-low--.admin@localhost>");
+    let id = message_id("disk low\r\n", MailKind::Admin, "");
+    assert!(id.starts_with("<disk-low--.") && id.ends_with(".admin@localhost>"), "{id}");
+    assert!(id[1..id.len() - 1].chars().all(|c| c.is_ascii_alphanumeric() || "-._@".contains(c)), "{id}");
+    assert_eq!(message_id("0199-a", MailKind::Partial, "example.org"), "<0199-a.partial@example.org>");
+}
+
+#[test]
+fn different_subjects_have_different_message_ids() {
+    let long = "a".repeat(300);
+    let subjects =
+        ["talk 1.zip", "talk-1.zip", "презентация.zip", "организация.zip", &format!("{long}1"), &format!("{long}2")];
+    let ids: BTreeSet<String> =
+        subjects.iter().map(|subject| message_id(subject, MailKind::IncompleteUpload, "example.org")).collect();
+    assert_eq!(ids.len(), subjects.len(), "{ids:#?}");
+    // A file name keeps only the front of a long one.
+    let fronts: BTreeSet<&str> = ids.iter().map(|id| &id[..id.len().min(100)]).collect();
+    assert_eq!(fronts.len(), subjects.len(), "{fronts:#?}");
 }
 
 async fn file_names(folder: &Path) -> Vec<String> {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::words::{clean, counted, duration, moment, number, plural, size};
+use super::words::{clean, counted, duration, moment, number, size};
 use crate::model::report::{DatasetCounts, LinkCounts, MediaCounts};
+use crate::model::words::capital;
 use crate::model::{Code, Dataset, JobState, Problem, Report, Severity};
 
 /// How many kinds of problem a mail shows, errors first.
@@ -63,6 +64,8 @@ pub(super) struct JobView {
     event_created: bool,
     related_job: Option<String>,
     summary: String,
+    /// What follows on `was cancelled`.
+    cancelled: String,
     /// Why nothing is in, in a few words.
     reason: String,
     /// Whether nobody can mend it by correcting the archive.
@@ -85,6 +88,10 @@ pub(super) struct JobView {
     more_problem_kinds: usize,
     result_folder: String,
     rejected_zip: bool,
+    /// What `rejected.zip` holds: `the rejected records and the file that could not be read`.
+    left_out: String,
+    /// Whether something that was written before the job's early end stays.
+    stopped_midway: bool,
     errors_csv_attached: bool,
     /// The size of an `errors.csv` that is too large to be attached.
     errors_csv_size: Option<String>,
@@ -160,6 +167,7 @@ pub(super) fn job_view(kind: super::MailKind, report: &Report, context: &JobMail
         event_created: report.event.as_ref().is_some_and(|event| event.created),
         related_job: report.related_job.map(|job| job.to_string()),
         summary: sentence(&report.summary),
+        cancelled: after_cancelled(&sentence(&report.summary)),
         reason: reason(report),
         fault_is_ours: [Code::Internal, Code::Quarantined].iter().any(|code| report.problem_counts.contains_key(code)),
         counts: counts_in_words(report),
@@ -178,6 +186,8 @@ pub(super) fn job_view(kind: super::MailKind, report: &Report, context: &JobMail
         more_problem_kinds,
         result_folder: clean(context.result_folder),
         rejected_zip: context.rejected_zip,
+        left_out: left_out(rejected, report.unparsed_files()),
+        stopped_midway: report.was_stopped_midway(),
         errors_csv_attached: context.errors_csv == ErrorsCsv::Attached,
         errors_csv_size: match context.errors_csv {
             ErrorsCsv::TooLarge(bytes) => Some(size(bytes)),
@@ -189,13 +199,30 @@ pub(super) fn job_view(kind: super::MailKind, report: &Report, context: &JobMail
     }
 }
 
+fn left_out(rejected: u64, unparsed: u64) -> String {
+    let records = if rejected == 1 { "the rejected record" } else { "the rejected records" };
+    let files = if unparsed == 1 { "the file that could not be read" } else { "the files that could not be read" };
+    match (rejected, unparsed) {
+        (_, 0) => records.to_owned(),
+        (0, _) => files.to_owned(),
+        (..) => format!("{records} and {files}"),
+    }
+}
+
 /// A text as a sentence of its own: a capital in front, a stop behind.
 fn sentence(text: &str) -> String {
     let text = clean(text);
-    let mut characters = text.chars();
-    let Some(first) = characters.next() else { return text };
-    let stop = if text.ends_with(['.', '!', '?', '…']) { "" } else { "." };
-    format!("{}{}{stop}", first.to_uppercase(), characters.as_str())
+    let has_stop = text.is_empty() || text.ends_with(['.', '!', '?', '…']);
+    capital(&text) + if has_stop { "" } else { "." }
+}
+
+/// The rest of a summary, behind words that say already that it was cancelled.
+fn after_cancelled(summary: &str) -> String {
+    match summary.strip_prefix("It was cancelled") {
+        Some(rest) => rest.to_owned(),
+        None if summary.is_empty() => ".".to_owned(),
+        None => format!(". {summary}"),
+    }
 }
 
 /// Why nothing of an archive is in: what its first error says, in the few words that a subject has room for.
@@ -218,6 +245,7 @@ fn reason(report: &Report) -> String {
             | Code::LimitEntryBytes
             | Code::LimitTotalBytes
             | Code::LimitRatio
+            | Code::LimitRecords
             | Code::LimitPathLength => Some("the archive is larger than allowed"),
             Code::ChangedWhileReading => Some("the file was changed while it was read"),
             Code::Internal => Some("a fault of the importer"),
@@ -228,7 +256,7 @@ fn reason(report: &Report) -> String {
             Code::EventAmbiguous => Some("it could be more than one event"),
             Code::EventExists => Some("the event is there already"),
             Code::EventUnknown => Some("the named event is not there"),
-            Code::PolicyInvalid => Some("eventferry.json asks for what is not allowed"),
+            Code::PolicyInvalid => Some("eventferry.json cannot be followed"),
             _ => None,
         }
     };
@@ -266,10 +294,7 @@ fn dataset_rows(report: &Report, columns: &[&Column]) -> Vec<DatasetRow> {
     let filled = report.datasets.iter().filter(|(_, counts)| columns.iter().any(|column| (column.count)(counts) > 0));
     filled
         .map(|(dataset, counts)| DatasetRow {
-            name: match dataset {
-                Dataset::Event => "event".to_owned(),
-                other => plural(2, other.definition().singular).into_owned(),
-            },
+            name: dataset.plural(),
             cells: columns
                 .iter()
                 .map(|column| match (column.count)(counts) {

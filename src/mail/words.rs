@@ -45,18 +45,7 @@ pub(super) fn cut(text: &str, characters: usize) -> String {
     }
 }
 
-/// A number with commas between the thousands.
-pub(super) fn number(value: u64) -> String {
-    let digits = value.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
+pub(super) use crate::model::words::grouped as number;
 
 /// `1 session`, `371 sessions`; every noun of the catalogue takes an `s`.
 pub(super) fn counted(value: u64, singular: &str) -> String {

@@ -342,6 +342,14 @@ impl Dataset {
         Self::ALL.into_iter().find(|dataset| dataset.as_str() == word)
     }
 
+    /// What people call its records, all of them: `rooms`, `form fields`; there is one event.
+    pub fn plural(self) -> String {
+        match self {
+            Self::Event => "event".to_owned(),
+            other => format!("{}s", other.definition().singular),
+        }
+    }
+
     /// The dataset whose file has this name, with or without `.json`.
     pub fn of_file(path: &str) -> Option<Self> {
         let stem = path.strip_suffix(".json").unwrap_or(path);

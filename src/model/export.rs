@@ -142,6 +142,9 @@ pub struct ExportRequest {
     pub keep: Keep,
     /// When it was due; none by hand.
     pub due_at: Option<DateTime<Utc>>,
+    /// Whether handlers are called; none where the account says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub with_handlers: Option<bool>,
 }
 
 /// The scope of exports that no schedule asked for.

@@ -115,11 +115,6 @@ fn cut(text: &str) -> String {
     }
 }
 
-/// A number with what it counts: `1 record`, `2 records`.
-pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
-}
-
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -193,9 +188,13 @@ codes! {
     LimitRatio "LIMIT_RATIO" Error;
     /// An entry's name is longer than allowed.
     LimitPathLength "LIMIT_PATH_LENGTH" Error;
+    /// A file that was meant for records of the event is not read, because of its name, place or kind.
+    FileNotRead "FILE_NOT_READ" Error;
+    /// The archive has more records and references between them than allowed.
+    LimitRecords "LIMIT_RECORDS" Error;
     /// A record is nested deeper than allowed.
     LimitJsonDepth "LIMIT_JSON_DEPTH" Error;
-    /// A record has more bytes than allowed.
+    /// A record has more bytes or keys than allowed, lists more others, or is a form with more fields.
     LimitRecordBytes "LIMIT_RECORD_BYTES" Error;
     /// The file was changed while it was read.
     ChangedWhileReading "CHANGED_WHILE_READING" Error;
@@ -205,7 +204,7 @@ codes! {
     Quarantined "QUARANTINED" Error;
     /// The job was tried as often as is allowed, without success.
     GaveUp "GAVE_UP" Error;
-    /// The job was stopped by a person.
+    /// Not in use: a person's stop is no problem but a state, `cancelled`.
     Cancelled "CANCELLED" Error;
     /// A file is not JSON to its end.
     JsonSyntax "JSON_SYNTAX" Error;

@@ -72,7 +72,8 @@ pub struct EventReport {
 }
 
 /// What became of the records of one dataset:
-/// `read + rebuilt = created + updated + unchanged + rejected + merged`.
+/// `read + rebuilt = created + updated + unchanged + rejected + merged`, except where the job was stopped midway, which has
+/// written only some of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DatasetCounts {
     /// Records in the file.
@@ -130,9 +131,41 @@ pub struct MediaCounts {
 }
 
 impl Report {
-    /// Number of problems that left something out.
+    /// Whether the job was stopped after it had changed an event that was there before: that much stays.
+    pub fn was_stopped_midway(&self) -> bool {
+        matches!(self.state, JobState::Failed | JobState::Cancelled)
+            && self.event.as_ref().is_some_and(|event| !event.created)
+    }
+
+    /// Number of data files that are as a whole not in, whose records nobody can count.
+    pub fn unreadable_files(&self) -> u64 {
+        self.unparsed_files() + self.lost_files()
+    }
+
+    /// Those of them that can be unpacked, so that `rejected.zip` has them.
+    pub fn unparsed_files(&self) -> u64 {
+        self.sum_of(&[Code::JsonSyntax, Code::WrongTopLevel])
+    }
+
+    /// Those of them that cannot.
+    pub fn lost_files(&self) -> u64 {
+        self.sum_of(&[
+            Code::CrcMismatch,
+            Code::EntryDamaged,
+            Code::Encrypted,
+            Code::UnsupportedMethod,
+            Code::DuplicateEntry,
+            Code::FileNotRead,
+        ])
+    }
+
+    fn sum_of(&self, codes: &[Code]) -> u64 {
+        codes.iter().filter_map(|code| self.problem_counts.get(code)).sum()
+    }
+
+    /// Number of problems that left something out. That they left out everything is none of its own.
     pub fn errors(&self) -> u64 {
-        self.count_of(super::problem::Severity::Error)
+        self.count_of(super::problem::Severity::Error) - self.sum_of(&[Code::RejectedAsAWhole])
     }
 
     /// Number of problems that left nothing out.

@@ -83,23 +83,7 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
     page
 }
 
-/// A number with a comma between thousands.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// A number with what it counts: `1 record`, `2,000 records`.
-pub(super) fn counted(number: u64, one: &str, many: &str) -> String {
-    format!("{} {}", grouped(number), if number == 1 { one } else { many })
-}
+pub(super) use crate::model::words::{counted_grouped as counted, grouped};
 
 #[cfg(test)]
 mod tests {

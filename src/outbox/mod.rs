@@ -14,6 +14,7 @@ use crate::model::{JobId, Report};
 
 mod errors;
 mod layout;
+mod reserve;
 #[cfg(test)]
 mod sample;
 mod schema;
@@ -23,8 +24,9 @@ mod tests;
 mod text;
 
 pub use errors::write_errors;
+pub use reserve::Reserve;
 pub use schema::result_schema;
-pub use status::{STATUS_VERSION, Status, StatusOutcome, StatusWriter, progress_text};
+pub use status::{STATUS_VERSION, Status, StatusOutcome, StatusWriter};
 pub use text::{RejectedZip, write_text};
 
 /// The report itself; the last file to appear.
@@ -73,7 +75,7 @@ fn archive_component(archive_name: &str) -> String {
 ///
 /// # Errors
 /// Those of the file system.
-pub fn write(outbox: &Path, folder: &str, report: &Report) -> io::Result<()> {
+pub fn write(outbox: &Path, folder: &str, report: &Report, now: Timestamp) -> io::Result<()> {
     let folder = outbox.join(folder);
     fsx::create_folders(&folder)?;
     fsx::sweep_temporaries(&folder)?;
@@ -81,7 +83,7 @@ pub fn write(outbox: &Path, folder: &str, report: &Report) -> io::Result<()> {
     write_file(&folder.join(TEXT_FILE), |out| write_text(out, report, rejected))?;
     write_file(&folder.join(ERRORS_FILE), |out| write_errors(out, &report.problems))?;
     write_file(&folder.join(RESULT_FILE), |out| write_result(out, report))?;
-    write_latest(&outbox.join(latest_name(&report.account, &report.archive.name)), report)?;
+    write_latest(&outbox.join(latest_name(&report.account, &report.archive.name)), report, now)?;
     fsx::remove_file(&folder.join(STATUS_FILE))
 }
 
@@ -103,15 +105,16 @@ struct Age {
     job: JobId,
 }
 
-/// A job that repeats its files after a crash must not push out the result of one that ended after it.
-fn write_latest(path: &Path, report: &Report) -> io::Result<()> {
+/// A job that repeats its files after a crash must not push out the result of one that ended after it. One from a time that is
+/// still to come was written under a clock that has been set back since.
+fn write_latest(path: &Path, report: &Report, now: Timestamp) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fsx::create_folders(folder)?;
     fsx::sweep_temporaries(folder)?;
     let _locked = fsx::lock_folder(folder)?;
     let age = Age { finished: report.finished, job: report.job };
     match age_of(path)? {
-        Some(present) if present > age => Ok(()),
+        Some(present) if present > age && present.finished <= now => Ok(()),
         _ => write_file(path, |out| write_result(out, report)),
     }
 }

@@ -59,19 +59,15 @@ pub(super) fn partial() -> Report {
         Problem::new(
             Code::JsonSyntax,
             "the file is not JSON: expected `,` or `}` at line 12, column 5, near `\"Talk\" \"length\"`",
-            "Correct the file at that place and drop the archive again; until then the types named in sessions are used.",
+            "Correct the file at that place; until then the types named in sessions are used.",
         )
         .in_file("session_types"),
-        Problem::new(
-            Code::DateInvalid,
-            "this is no date and time",
-            "Write it like 2026-03-22T09:00:00+08:00.",
-        )
-        .in_file("sessions")
-        .at(12)
-        .of_record("4379")
-        .in_field("starts_at")
-        .with_value("22. März 2026,\n9 Uhr "),
+        Problem::new(Code::DateInvalid, "this is no date and time", "Write it like 2026-03-22T09:00:00+08:00.")
+            .in_file("sessions")
+            .at(12)
+            .of_record("4379")
+            .in_field("starts_at")
+            .with_value("22. März 2026,\n9 Uhr "),
         Problem::new(Code::FieldRequired, "the title is missing", "Give the session a title.")
             .in_file("sessions")
             .at(1371)
@@ -130,5 +126,18 @@ pub(super) fn failed(code: Code) -> Report {
     report.problems =
         vec![Problem::new(code, "the file begins like a zip and has no end record", "Upload it again, whole.")];
     report.problem_counts = BTreeMap::from([(code, 1)]);
+    report
+}
+
+/// An update that was stopped after it had begun to write.
+pub(super) fn midway(state: JobState) -> Report {
+    let mut report = clean();
+    report.state = state;
+    report.summary = "It was cancelled while importing speakers; what was written before that stays.".to_owned();
+    if let Some(event) = &mut report.event {
+        event.created = false;
+    }
+    report.datasets.insert(Dataset::Event, DatasetCounts { read: 1, updated: 1, ..DatasetCounts::default() });
+    report.datasets.insert(Dataset::Speakers, DatasetCounts { read: 41, updated: 7, ..DatasetCounts::default() });
     report
 }

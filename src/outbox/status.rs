@@ -33,7 +33,7 @@ pub struct Status {
     pub done: u64,
     /// How much there is to do in the stage; 0 where that is not known.
     pub total: u64,
-    /// The progress for people, as [`progress_text`] makes it.
+    /// The progress in words for people, such as `Importing sessions (240/371)`.
     pub text: String,
     /// What it waits for, for people.
     pub waits_for: Option<String>,
@@ -41,11 +41,6 @@ pub struct Status {
     pub waits_since: Option<Timestamp>,
     /// When this was written.
     pub updated: Timestamp,
-}
-
-/// The progress for people: `Importing sessions (240/371)`, without the figures where `total` is 0.
-pub fn progress_text(activity: &str, done: u64, total: u64) -> String {
-    if total == 0 { activity.to_owned() } else { format!("{activity} ({done}/{total})") }
 }
 
 /// Renews the `status.json` of one job at most once a second.
@@ -133,7 +128,7 @@ mod tests {
             stage: Some("sessions".to_owned()),
             done,
             total: 371,
-            text: progress_text("Importing sessions", done, 371),
+            text: format!("Importing sessions ({done}/371)"),
             waits_for: None,
             waits_since: None,
             updated: "2026-11-22T04:18:03Z".parse().unwrap(),
@@ -203,10 +198,5 @@ mod tests {
         assert!(writer.offer(&status(1), Duration::ZERO).is_err());
         let again = writer.offer(&status(1), Duration::from_millis(1)).unwrap();
         assert_eq!(again, StatusOutcome::TooEarly(Duration::from_millis(999)));
-    }
-
-    #[test]
-    fn progress_without_a_total_has_no_figures() {
-        assert_eq!(progress_text("Checking", 0, 0), "Checking");
     }
 }

@@ -42,6 +42,11 @@ fn read(outbox: &TempDir, path: &str) -> String {
     fs::read_to_string(outbox.path().join(path)).unwrap()
 }
 
+/// When the result of `sample` is written.
+fn now() -> Timestamp {
+    "2026-11-22T04:18:10Z".parse().unwrap()
+}
+
 #[test]
 fn a_folder_is_named_by_time_archive_and_job() {
     let report = sample::clean();
@@ -65,7 +70,7 @@ fn a_result_is_four_files_and_the_latest_one() {
     let outbox = tempdir().unwrap();
     put(&outbox, &format!("{FOLDER}/status.json"), "{}");
     put(&outbox, &format!("{FOLDER}/.eventferry-tmp-1-1"), "half");
-    write(outbox.path(), FOLDER, &sample::partial()).unwrap();
+    write(outbox.path(), FOLDER, &sample::partial(), now()).unwrap();
     assert_eq!(names(&outbox, FOLDER), ["errors.csv", "report.txt", "result.json"]);
     let result = read(&outbox, &format!("{FOLDER}/result.json"));
     assert_eq!(serde_json::from_str::<Report>(&result).unwrap(), sample::partial());
@@ -83,7 +88,7 @@ fn writing_again_gives_the_same_bytes() {
     let outbox = tempdir().unwrap();
     put(&outbox, &format!("{FOLDER}/rejected.zip"), "PK");
     let written = || {
-        write(outbox.path(), FOLDER, &sample::partial()).unwrap();
+        write(outbox.path(), FOLDER, &sample::partial(), now()).unwrap();
         let files = names(&outbox, FOLDER);
         let texts: Vec<String> = files.iter().map(|file| read(&outbox, &format!("{FOLDER}/{file}"))).collect();
         (files, texts, read(&outbox, "harbour/latest/Harbour_Days_2026.json"))
@@ -98,7 +103,7 @@ fn the_result_is_the_last_file_of_the_folder() {
     let outbox = tempdir().unwrap();
     put(&outbox, &format!("{FOLDER}/status.json"), "{}");
     put(&outbox, &format!("{FOLDER}/result.json/in_the_way"), "");
-    assert!(write(outbox.path(), FOLDER, &sample::partial()).is_err());
+    assert!(write(outbox.path(), FOLDER, &sample::partial(), now()).is_err());
     assert_eq!(names(&outbox, FOLDER), ["errors.csv", "report.txt", "result.json", "status.json"]);
     assert!(!outbox.path().join("harbour/latest").exists());
 }
@@ -111,23 +116,35 @@ fn a_repeated_older_result_does_not_push_out_a_newer_one() {
     newer.job = sample::job(sample::OTHER_JOB);
     let latest =
         || serde_json::from_str::<Report>(&read(&outbox, "harbour/latest/Harbour_Days_2026.json")).unwrap().job;
-    write(outbox.path(), FOLDER, &newer).unwrap();
-    write(outbox.path(), FOLDER, &older).unwrap();
+    write(outbox.path(), FOLDER, &newer, now()).unwrap();
+    write(outbox.path(), FOLDER, &older, now()).unwrap();
     assert_eq!(latest(), newer.job, "ended in the same moment: the later job");
     newer.finished -= chrono::TimeDelta::seconds(1);
     put(&outbox, "harbour/latest/Harbour_Days_2026.json", "not JSON");
-    write(outbox.path(), FOLDER, &newer).unwrap();
-    write(outbox.path(), FOLDER, &older).unwrap();
+    write(outbox.path(), FOLDER, &newer, now()).unwrap();
+    write(outbox.path(), FOLDER, &older, now()).unwrap();
     assert_eq!(latest(), older.job, "ended later, though its job is the earlier one");
+}
+
+#[test]
+fn a_result_from_a_time_that_is_still_to_come_does_not_stay_the_latest() {
+    let outbox = tempdir().unwrap();
+    let mut ahead = sample::clean();
+    ahead.job = sample::job(sample::OTHER_JOB);
+    ahead.finished = now() + chrono::TimeDelta::days(1);
+    write(outbox.path(), FOLDER, &ahead, ahead.finished).unwrap();
+    write(outbox.path(), FOLDER, &sample::clean(), now()).unwrap();
+    let latest: Report = serde_json::from_str(&read(&outbox, "harbour/latest/Harbour_Days_2026.json")).unwrap();
+    assert_eq!(latest.job, sample::clean().job);
 }
 
 #[test]
 fn the_report_speaks_of_rejected_zip_only_where_it_is() {
     let outbox = tempdir().unwrap();
-    write(outbox.path(), FOLDER, &sample::partial()).unwrap();
+    write(outbox.path(), FOLDER, &sample::partial(), now()).unwrap();
     assert!(!read(&outbox, &format!("{FOLDER}/report.txt")).contains("rejected.zip"));
     put(&outbox, &format!("{FOLDER}/rejected.zip"), "PK");
-    write(outbox.path(), FOLDER, &sample::partial()).unwrap();
+    write(outbox.path(), FOLDER, &sample::partial(), now()).unwrap();
     assert!(read(&outbox, &format!("{FOLDER}/report.txt")).contains("1. Unpack rejected.zip."));
 }
 
@@ -148,6 +165,10 @@ fn the_first_line_says_what_happened() {
         first_line(&in_state(JobState::Duplicate)),
         "Harbour Days 2026.zip was imported before: nothing was changed."
     );
+    for (state, why) in [(JobState::Cancelled, "a person stopped it"), (JobState::Failed, "it could not go on")] {
+        let said = format!("Harbour Days 2026 is only partly brought up to date: {why}.");
+        assert_eq!(first_line(&sample::midway(state)), said);
+    }
     let mut again = sample::clean();
     again.event.as_mut().unwrap().created = false;
     assert_eq!(first_line(&again), "Harbour Days 2026 is brought up to date: everything is in.");
@@ -168,6 +189,33 @@ fn the_report_says_whether_anything_is_to_be_done() {
     assert!(to_do(&sample::partial()).starts_with("correct what is listed under “Problems”"));
     assert!(to_do(&sample::failed(Code::NotAZip)).starts_with("correct what is listed under “Problems”"));
     assert!(to_do(&sample::failed(Code::Internal)).starts_with("nothing is wrong with what you did."));
+    assert!(
+        to_do(&sample::midway(JobState::Cancelled)).starts_with("drop the archive again to finish it, or an older")
+    );
+    assert!(!text_of(&sample::midway(JobState::Failed), RejectedZip::None).contains("Nothing of it is in"));
+}
+
+#[test]
+fn the_report_says_what_is_in_rejected_zip() {
+    let said = |rejected: u64, problems: &[Code]| {
+        let mut report = sample::clean();
+        report.state = JobState::Partial;
+        report.datasets.entry(Dataset::Sessions).and_modify(|counts| counts.rejected = rejected);
+        report.problem_counts = problems.iter().map(|code| (*code, 1)).collect();
+        text_of(&report, RejectedZip::Beside).replace('\n', " ")
+    };
+    let both = "the 2 records that were left out and the whole file that could not be read, as your archive gave them, and \
+                eventferry.json, which names the event and must stay in it.";
+    assert!(said(2, &[Code::JsonSyntax]).contains(both));
+    assert!(said(1, &[]).contains("holds the record that was left out, as your archive gave it, and eventferry.json"));
+    let files = "holds the 2 whole files that could not be read, as your archive gave them, and eventferry.json";
+    assert!(said(0, &[Code::JsonSyntax, Code::WrongTopLevel]).contains(files));
+    // Of damaged bytes nothing is left to correct.
+    let damaged = said(1, &[Code::CrcMismatch]);
+    assert!(
+        damaged.contains("holds the record that was left out, as") && damaged.contains("are not in it"),
+        "{damaged}"
+    );
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::{ERRORS_FILE, REJECTED_FILE, RESULT_FILE};
 use crate::fsx::display_name;
 use crate::model::job::RestingPlace;
 use crate::model::report::DatasetCounts;
+use crate::model::words::capital;
 use crate::model::{Code, Dataset, JobState, Problem, Report, Severity};
 
 /// Whether `rejected.zip` lies beside the report.
@@ -46,7 +47,7 @@ pub fn write_text(out: &mut impl Write, report: &Report, rejected: RejectedZip) 
         put(out, &problem_text(index + 1, problem))?;
     }
     if rejected == RejectedZip::Beside {
-        put(out, &correcting(all.rejected))?;
+        put(out, &correcting(all.rejected, report.unparsed_files()))?;
     }
     put(out, &files(report, rejected))
 }
@@ -81,7 +82,13 @@ fn headline(report: &Report, all: &DatasetCounts) -> String {
         }
         JobState::Succeeded => (subject(report), "is brought up to date: everything is in.".to_owned()),
         JobState::Partial => (subject(report), format!("is {verb}, except {}.", left_out(report, all))),
+        JobState::Failed if report.was_stopped_midway() => {
+            (subject(report), "is only partly brought up to date: it could not go on.".to_owned())
+        }
         JobState::Failed => (archive_name(report), "was not imported.".to_owned()),
+        JobState::Cancelled if report.was_stopped_midway() => {
+            (subject(report), "is only partly brought up to date: a person stopped it.".to_owned())
+        }
         JobState::Cancelled => (archive_name(report), "is not imported: a person stopped it.".to_owned()),
         JobState::Duplicate => (archive_name(report), "was imported before: nothing was changed.".to_owned()),
         JobState::Queued | JobState::Running | JobState::Blocked | JobState::Paused => {
@@ -105,7 +112,7 @@ fn left_out(report: &Report, all: &DatasetCounts) -> String {
     if all.rejected > 0 {
         parts.push(counted(all.rejected, "record", "records"));
     }
-    let files = unreadable_files(report);
+    let files = report.unreadable_files();
     if files > 0 {
         parts.push(counted(files, "unreadable file", "unreadable files"));
     }
@@ -113,14 +120,6 @@ fn left_out(report: &Report, all: &DatasetCounts) -> String {
         parts.push(format!("what {} left out", counted(report.errors(), "error", "errors")));
     }
     parts.join(" and ")
-}
-
-/// Each such error discards its whole file, whose records nobody can count.
-fn unreadable_files(report: &Report) -> u64 {
-    [Code::JsonSyntax, Code::WrongTopLevel, Code::CrcMismatch, Code::EntryDamaged]
-        .iter()
-        .filter_map(|code| report.problem_counts.get(code))
-        .sum()
 }
 
 fn to_do(report: &Report, rejected: RejectedZip) -> String {
@@ -132,8 +131,8 @@ fn to_do(report: &Report, rejected: RejectedZip) -> String {
             counted(report.warnings(), "warning", "warnings")
         ),
         (JobState::Partial, RejectedZip::Beside) => {
-            let files = if unreadable_files(report) > 0 {
-                " For what could not be read, correct your archive and drop the whole of it again."
+            let files = if report.lost_files() > 0 {
+                " Whole files that are damaged or not read are not in it: mend them in your archive and drop the whole of it again."
             } else {
                 ""
             };
@@ -148,7 +147,13 @@ fn to_do(report: &Report, rejected: RejectedZip) -> String {
             "nothing is wrong with what you did. Please tell whoever runs this eventferry, with the job's number below."
                 .to_owned()
         }
+        (JobState::Failed, _) if report.was_stopped_midway() => {
+            format!("{again} What was written until then stays; only what has changed is written.")
+        }
         (JobState::Failed, _) => format!("{again} Nothing of it is in, so nothing has to be taken back."),
+        (JobState::Cancelled, _) if report.was_stopped_midway() => {
+            "drop the archive again to finish it, or an older archive of the event to go back.".to_owned()
+        }
         (JobState::Cancelled, _) => "nothing. If you still want it imported, drop the archive again.".to_owned(),
         (JobState::Duplicate, _) => {
             "nothing. If you meant to drop a newer version, look whether you picked the right file.".to_owned()
@@ -187,7 +192,7 @@ const FIGURES: [Column; 8] = [
     ("new", |counts| counts.created, ""),
     ("changed", |counts| counts.updated, ""),
     ("unchanged", |counts| counts.unchanged, ""),
-    ("rejected", |counts| counts.rejected, "left out because of an error"),
+    ("rejected", |counts| counts.rejected, "left out because of an error, or with the rest where nothing was imported"),
     ("merged", |counts| counts.merged, "equal to an earlier record of the same file"),
     ("gone", |counts| counts.gone, "no longer in the archive; marked, not deleted"),
 ];
@@ -210,7 +215,7 @@ fn records(report: &Report, all: &DatasetCounts) -> String {
         return String::new();
     }
     let mut rows = vec![std::iter::once(String::new()).chain(shown.iter().map(|column| column.0.to_owned())).collect()];
-    rows.extend(counts.iter().map(|(dataset, counts)| row(people_call(**dataset), counts)));
+    rows.extend(counts.iter().map(|(dataset, counts)| row(&dataset.plural(), counts)));
     rows.push(row("together", all));
     let mut page = heading("Records") + &table(&rows);
     for (index, (title, _, meaning)) in shown.iter().filter(|column| !column.2.is_empty()).enumerate() {
@@ -220,20 +225,6 @@ fn records(report: &Report, all: &DatasetCounts) -> String {
         page += &wrap(&format!("{title:8}  "), meaning);
     }
     page
-}
-
-fn people_call(dataset: Dataset) -> &'static str {
-    match dataset {
-        Dataset::Event => "event",
-        Dataset::SocialLinks => "social links",
-        Dataset::CustomForms => "forms",
-        Dataset::Microlocations => "rooms",
-        Dataset::Sponsors => "sponsors",
-        Dataset::Speakers => "speakers",
-        Dataset::Tracks => "tracks",
-        Dataset::SessionTypes => "session types",
-        Dataset::Sessions => "sessions",
-    }
 }
 
 fn links(report: &Report) -> String {
@@ -257,10 +248,11 @@ fn media(report: &Report) -> String {
     if media.referenced == 0 {
         return String::new();
     }
+    let is_in = media.stored > 0 || report.event.is_some();
     let rows = [
         ("named in the archive", media.referenced),
         ("stored", media.stored),
-        ("missing or damaged", media.missing),
+        (if is_in { "missing or damaged" } else { "not stored, as nothing was imported" }, media.missing),
         ("links to elsewhere", media.remote),
     ];
     heading("Pictures, slides, audio, video") + &table(&rows.map(|(name, count)| vec![name.to_owned(), grouped(count)]))
@@ -292,7 +284,7 @@ fn problem_counts(report: &Report) -> String {
 fn problem_text(number: usize, problem: &Problem) -> String {
     let title = format!("{} {} in {}", problem.severity.as_str().to_uppercase(), problem.code, place(problem));
     let mut page = format!("\n{}", wrap(&format!("{number}. "), &title));
-    page += &wrap("   ", &capitalised(&display_name(&problem.message)));
+    page += &wrap("   ", &capital(&display_name(&problem.message)));
     if let Some(value) = &problem.value {
         page += &wrap("   Value:  ", &format!("\"{}\"", display_name(value)));
     }
@@ -300,11 +292,6 @@ fn problem_text(number: usize, problem: &Problem) -> String {
         page += &wrap("   To do:  ", &display_name(&problem.hint));
     }
     page
-}
-
-fn capitalised(text: &str) -> String {
-    let mut characters = text.chars();
-    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
 }
 
 fn place(problem: &Problem) -> String {
@@ -315,16 +302,27 @@ fn place(problem: &Problem) -> String {
     parts.join(", ")
 }
 
-fn correcting(rejected: u64) -> String {
+fn correcting(rejected: u64, unparsed: u64) -> String {
     let records = match rejected {
-        0 => "what was left out, as your archive gave it,".to_owned(),
-        1 => "the record that was left out, as your archive gave it,".to_owned(),
-        many => format!("the {} records that were left out, as your archive gave them,", grouped(many)),
+        0 => None,
+        1 => Some("the record that was left out".to_owned()),
+        many => Some(format!("the {} records that were left out", grouped(many))),
     };
+    let files = match unparsed {
+        0 => None,
+        1 => Some("the whole file that could not be read".to_owned()),
+        many => Some(format!("the {} whole files that could not be read", grouped(many))),
+    };
+    let left_out: Vec<String> = records.into_iter().chain(files).collect();
+    let given = if rejected + unparsed == 1 { "as your archive gave it" } else { "as your archive gave them" };
+    let left_out = if left_out.is_empty() { "what was left out".to_owned() } else { left_out.join(" and ") };
     let mut page = heading("Correcting");
     page += &wrap(
         "",
-        &format!("{REJECTED_FILE}, beside this report, holds {records} and eventferry.json, which names the event."),
+        &format!(
+            "{REJECTED_FILE}, beside this report, holds {left_out}, {given}, and eventferry.json, which names the event \
+             and must stay in it."
+        ),
     );
     page.push('\n');
     page += &wrap("1. ", &format!("Unpack {REJECTED_FILE}."));

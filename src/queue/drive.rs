@@ -15,7 +15,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::db::Database;
 use crate::model::JobId;
 use crate::pace::Turns;
-use crate::store::jobs::{self, ClaimedJob, Lease, LeaseError, MustEnd, OwnerId};
+use crate::store::jobs::{self, ClaimedJob, Hold, Lease, LeaseError, MustEnd, OwnerId};
 
 /// What every job of a queue needs on its way.
 #[derive(Debug)]
@@ -91,6 +91,10 @@ enum Settlement {
     },
     Snooze {
         reason: String,
+    },
+    Pause {
+        hold: Hold,
+        run_at: Timestamp,
     },
     BlockOn(JobId),
     Strike {
@@ -169,6 +173,7 @@ impl<R: Runner> Driver<R> {
             Outcome::Done => Settlement::CheckEnded,
             Outcome::RetryLater { reason } => Settlement::RetryLater { reason },
             Outcome::Snooze { reason } => Settlement::Snooze { reason },
+            Outcome::Paused { hold, look_after } => Settlement::Pause { hold, run_at: self.later(look_after) },
             Outcome::Interrupted => {
                 // Without a stop it would be claimed again in the same moment, and again.
                 let wait = if stop.is_cancelled() { Duration::ZERO } else { self.settings.retry_first };
@@ -220,6 +225,7 @@ impl<R: Runner> Driver<R> {
                 let failures = jobs::reload(database, lease).await?.job.outages;
                 jobs::snooze(database, lease, reason, self.back_off(lease, failures), now).await
             }
+            Settlement::Pause { hold, run_at } => jobs::pause(database, lease, hold, *run_at, now).await,
             Settlement::BlockOn(blocker) => jobs::block_on(database, lease, *blocker, now).await,
             Settlement::Strike { reason } => {
                 let failures = jobs::reload(database, lease).await?.job.strikes;

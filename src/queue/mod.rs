@@ -21,7 +21,8 @@ use crate::clock::{Clock, Timestamp};
 use crate::db::{Database, DbError};
 use crate::model::{JobId, JobState};
 use crate::pace::{Turn, Turns};
-use crate::store::jobs::{self, Blame, ClaimRequest, ClaimedJob, Lease, LeaseError, OwnerId};
+use crate::store::handlers;
+use crate::store::jobs::{self, Blame, ClaimRequest, ClaimedJob, Hold, Lease, LeaseError, OwnerId};
 
 use drive::Driver;
 use lock::{DeadOwner, OwnerLock};
@@ -56,6 +57,13 @@ pub enum Outcome {
         /// What the job waits for.
         reason: String,
     },
+    /// It must wait for something that is as it should be: its hours, a receiver that wants a rest. It uses up no attempt.
+    Paused {
+        /// What for.
+        hold: Hold,
+        /// How long until that is looked at again.
+        look_after: Duration,
+    },
     /// It ended between two chunks because `stop` was set. It uses up no attempt.
     Interrupted,
     /// It must wait until another job has ended.
@@ -70,7 +78,8 @@ pub enum Outcome {
 /// How a queue works.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueSettings {
-    /// Jobs that work at the same time, and jobs of one account that are open; four times as many are open in all.
+    /// Jobs that work at the same time, and jobs of one account that are open; four times as many are open in all, beside
+    /// those that rest.
     pub parallel: usize,
     /// How often the leases are renewed and dead owners looked for.
     pub heartbeat: Duration,
@@ -82,6 +91,8 @@ pub struct QueueSettings {
     pub retry_first: Duration,
     /// The longest wait after failures.
     pub retry_max: Duration,
+    /// The longest that a job may be put off, by whatever.
+    pub longest_wait: Duration,
     /// Attempts before a job is ended as failed.
     pub attempts: u64,
     /// Deaths of the process without a checkpoint in between before a job is quarantined.
@@ -116,6 +127,7 @@ struct Shared {
     claims_held: AtomicBool,
     looks_asked: AtomicU64,
     look: value::Sender<Look>,
+    trouble: value::Sender<Option<Arc<str>>>,
 }
 
 /// What the queue saw when it had nothing more to claim.
@@ -140,6 +152,11 @@ impl QueueHandle {
     pub fn allow_claims(&self) {
         self.shared.claims_held.store(false, Ordering::Relaxed);
         self.wake();
+    }
+
+    /// Why the queue cannot work with the database; none where it can.
+    pub fn trouble(&self) -> value::Receiver<Option<Arc<str>>> {
+        self.shared.trouble.subscribe()
     }
 
     /// Waits until the queue is idle: it looked after this call, none of its jobs is open, and no job is queued, not
@@ -173,8 +190,13 @@ impl<R: Runner> Queue<R> {
     /// Makes a queue with an owner's id of its own; nothing begins before [`Queue::run`].
     pub fn new(database: Database, clock: Clock, settings: QueueSettings, runner: Arc<R>) -> Self {
         let (look, _) = value::channel(Look::default());
-        let shared =
-            Shared { wake: Notify::new(), claims_held: AtomicBool::new(false), looks_asked: AtomicU64::new(0), look };
+        let shared = Shared {
+            wake: Notify::new(),
+            claims_held: AtomicBool::new(false),
+            looks_asked: AtomicU64::new(0),
+            look,
+            trouble: value::channel(None).0,
+        };
         let handle = QueueHandle { shared: Arc::new(shared) };
         let watch = Watch::new(settings.lease, settings.heartbeat * 2);
         let driver = Driver {
@@ -203,7 +225,10 @@ impl<R: Runner> Queue<R> {
 
     /// Runs jobs until `stop` is set, then waits for the open ones to end at their next chunk and gives them back.
     /// Trouble with the database never ends it.
-    pub async fn run(mut self, stop: CancellationToken) {
+    ///
+    /// `others` is everything else that this owner does under leases: only when that has ended as well, its lock goes. One that dies
+    /// before that is found dead by it.
+    pub async fn run(mut self, stop: CancellationToken, others: impl Future<Output = ()>) {
         let lock = self.lock_owner();
         self.next_beat = self.driver.clock.monotonic();
         while !stop.is_cancelled() {
@@ -217,6 +242,7 @@ impl<R: Runner> Queue<R> {
             }
         }
         self.wait_for_open_jobs().await;
+        others.await;
         self.leave(lock);
     }
 
@@ -236,7 +262,7 @@ impl<R: Runner> Queue<R> {
         Ok(())
     }
 
-    /// Renews every lease in one statement, and finds out which are lost and which are held without being known.
+    /// Renews every lease, and finds out which are lost and which are held without being known.
     async fn beat(&self) -> Result<(), DbError> {
         let driver = &self.driver;
         let leases = driver.open().leases();
@@ -279,6 +305,7 @@ impl<R: Runner> Queue<R> {
             }
         }
         for gone in dead {
+            handlers::leave_all(&driver.database, gone.owner).await?;
             bury(gone);
         }
         Ok(())
@@ -287,14 +314,15 @@ impl<R: Runner> Queue<R> {
     /// Claims one job and lets it run; false where there is none, or no room for one.
     async fn claim(&self, stop: &CancellationToken) -> Result<bool, DbError> {
         let driver = &self.driver;
-        let most_open = driver.turns.parallel() * OPEN_PER_WORKING;
+        // Those that rest may do so for long: they keep nobody else from beginning.
+        let most_open = driver.turns.parallel() * OPEN_PER_WORKING + driver.turns.resting();
         let held = self.handle.shared.claims_held.load(Ordering::Relaxed);
         if held || stop.is_cancelled() || driver.open().len() >= most_open {
             return Ok(false);
         }
         let now = driver.clock.now();
-        // Nothing is put off for longer than the longest wait; a clock that was set back makes it look so.
-        let horizon = TimeDelta::from_std(driver.settings.retry_max * 2).unwrap_or(TimeDelta::MAX);
+        // Only a clock that was set back makes it look as if a job was put off for longer.
+        let horizon = TimeDelta::from_std(driver.settings.longest_wait).unwrap_or(TimeDelta::MAX);
         let request = ClaimRequest {
             owner: driver.owner,
             per_account: u64::try_from(driver.turns.parallel()).unwrap_or(u64::MAX),
@@ -318,6 +346,7 @@ impl<R: Runner> Queue<R> {
                     tracing::info!(rounds = self.trouble.rounds, "the database answers the queue again");
                 }
                 self.trouble.rounds = 0;
+                self.show_trouble(None);
                 let until_beat = self.next_beat.saturating_sub(self.driver.clock.monotonic());
                 settings.poll.min(until_beat)
             }
@@ -326,10 +355,19 @@ impl<R: Runner> Queue<R> {
                     tracing::error!(%error, "the queue cannot work with the database; it tries again until it can");
                 }
                 self.trouble.rounds = self.trouble.rounds.saturating_add(1);
+                self.show_trouble(Some(error.to_string().into()));
                 let factor = 2_u32.checked_pow(self.trouble.rounds).unwrap_or(u32::MAX);
                 settings.poll.saturating_mul(factor).min(settings.heartbeat)
             }
         }
+    }
+
+    fn show_trouble(&self, trouble: Option<Arc<str>>) {
+        self.handle.shared.trouble.send_if_modified(|shown| {
+            let is_new = *shown != trouble;
+            *shown = trouble;
+            is_new
+        });
     }
 
     /// A chunk may take longer than a lease lasts: the heart goes on beating until the last job has ended.

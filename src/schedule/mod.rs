@@ -174,6 +174,7 @@ fn new_export(entry: &ExportEntry, job: JobId, due: Timestamp, now: Timestamp) -
         private: entry.private,
         keep: entry.keep,
         due_at: Some(due),
+        with_handlers: None,
     };
     NewExport {
         id: job,

@@ -1,7 +1,7 @@
 //! Events, who owns them, which bytes were imported into them last.
 
 use crate::clock::Timestamp;
-use crate::db::{Arg, Database, DbError, Row, Sql, Tx};
+use crate::db::{Arg, Backend, Database, DbError, Row, Sql, Tx};
 use crate::model::catalogue::Dataset;
 use crate::model::{JobId, JobState, Report};
 
@@ -124,7 +124,7 @@ pub fn statements() -> Vec<Sql> {
         OWNERS,
     ];
     all.extend(Dataset::ALL.into_iter().filter(|dataset| *dataset != Dataset::Event).map(count_sql));
-    all.extend(deletions().into_iter().map(|(_, sql)| sql));
+    all.extend(deletions());
     all
 }
 
@@ -305,33 +305,57 @@ pub async fn record_counts(database: &Database, event_id: i64) -> Result<Vec<(Da
     Ok(counts)
 }
 
-/// What hangs on an event, children before what they hang on, with the statement that deletes some of it.
-fn deletions() -> Vec<(&'static str, Sql)> {
+/// What deletes some of an event, children before what they hang on.
+fn deletions() -> Vec<Sql> {
+    let both = deletions_in(Backend::Sqlite).into_iter().zip(deletions_in(Backend::Postgres));
+    both.map(|(sqlite, postgres)| Sql::built_per("delete an event", sqlite, postgres)).collect()
+}
+
+/// A page of records goes after what hangs on these, and the next page is found at once in the index of their ids in the
+/// archive: none of the statements reads more than a page, however large the event is.
+fn deletions_in(backend: Backend) -> Vec<String> {
     let some = |table: &str, key: &str, within: &str| {
         format!("DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {within} LIMIT $2)")
     };
+    // PostgreSQL looks up what is in an array; with a subquery it would join the whole table.
+    let among = |select: &str| match backend {
+        Backend::Sqlite => format!("IN ({select})"),
+        Backend::Postgres => format!("= ANY (ARRAY({select}))"),
+    };
+    // Rows that only imports write, which the lock keeps away, stay where they are found.
+    let some_of_page = |table: &str, key: &str, within: &str, page: &str| {
+        let key = if backend == Backend::Postgres { "ctid" } else { key };
+        let found = format!("SELECT {key} FROM {table} WHERE {within} {} LIMIT $2", among(page));
+        format!("DELETE FROM {table} WHERE ({key}) {}", among(&found))
+    };
+    let media_of = |dataset: Dataset, page: &str| {
+        some_of_page("media", "dataset, record_id, field", &format!("dataset = '{dataset}' AND record_id"), page)
+    };
     let of_event = "event_id = $1";
-    let of_its_sessions = "session_id IN (SELECT id FROM sessions WHERE event_id = $1)";
     let reference = "event_id, target_dataset, target_source_id, dataset, record_id, field";
     let mut all = vec![
         // Before everything else: what is half deleted is not what these bytes were imported into.
-        ("import_hashes", some("import_hashes", "account, event_id", of_event)),
-        ("session_speakers", some("session_speakers", "session_id, speaker_id", of_its_sessions)),
-        ("unresolved_references", some("unresolved_references", reference, of_event)),
-        ("media", some("media", "dataset, record_id, field", of_event)),
+        some("import_hashes", "account, event_id", of_event),
+        some("unresolved_references", reference, of_event),
+        media_of(Dataset::Event, "SELECT id FROM events WHERE id = $1"),
     ];
     for dataset in Dataset::ALL.into_iter().rev().filter(|dataset| *dataset != Dataset::Event) {
         let table = dataset.definition().table;
-        all.push((table, some(table, "id", of_event)));
+        let page = format!("SELECT id FROM {table} WHERE {of_event} ORDER BY source_id LIMIT $2");
+        if dataset == Dataset::Sessions {
+            all.push(some_of_page("session_speakers", "session_id, speaker_id", "session_id", &page));
+        }
+        all.push(media_of(dataset, &page));
+        all.push(format!("DELETE FROM {table} WHERE id {}", among(&page)));
     }
     all.extend([
-        ("export_sessions", some("export_sessions", "event_id, session_id", of_event)),
-        ("export_runs", some("export_runs", "event_id, scope", of_event)),
-        ("export_folders", some("export_folders", "event_id", of_event)),
-        ("event_roles", some("event_roles", "event_id, user_id, role", of_event)),
-        ("events", some("events", "id", "id = $1")),
+        some("export_sessions", "event_id, session_id", of_event),
+        some("export_runs", "event_id, scope", of_event),
+        some("export_folders", "event_id", of_event),
+        some("event_roles", "event_id, user_id, role", of_event),
+        some("events", "id", "id = $1"),
     ]);
-    all.into_iter().map(|(table, text)| (table, Sql::built("delete an event", text))).collect()
+    all
 }
 
 /// Deletes up to `limit` rows of what hangs on an event, and at last the event; says whether anything is left.
@@ -340,7 +364,7 @@ fn deletions() -> Vec<(&'static str, Sql)> {
 /// Where the database is out of reach.
 pub async fn delete_some(tx: &mut Tx, event_id: i64, limit: i64) -> Result<bool, DbError> {
     tx.fetch_optional(&LOCK, &[event_id.into()]).await?;
-    for (_, sql) in deletions() {
+    for sql in deletions() {
         if tx.execute(&sql, &[Arg::from(event_id), Arg::from(limit)]).await? > 0 {
             return Ok(true);
         }

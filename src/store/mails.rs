@@ -182,15 +182,20 @@ const DUE: Sql = Sql::same(
     "read the mails that are due",
     "SELECT id, kind, job_id, recipient, message_id, subject, body_text, body_html, attachment, created_at, \
      next_attempt_at, attempts FROM mails \
-     WHERE state = 'queued' AND recipient IS NOT NULL AND next_attempt_at <= $1 ORDER BY next_attempt_at, id LIMIT $2",
+     WHERE state = 'queued' AND recipient IS NOT NULL \
+     AND (next_attempt_at <= $1 OR next_attempt_at > $2 OR (attempts = 0 AND next_attempt_at = created_at)) \
+     ORDER BY next_attempt_at, id LIMIT $3",
 );
 
 /// At most `limit` mails whose time has come, the longest due first.
 ///
+/// A new mail is due whatever the clock said when it was made. None is ever put off beyond `horizon`: one that is due later was
+/// put off by a clock that has been set back since, and is due.
+///
 /// # Errors
 /// Where the database fails.
-pub async fn due(database: &Database, now: Timestamp, limit: i64) -> Result<Vec<DueMail>, DbError> {
-    let rows = database.fetch_all(&DUE, &[now.into(), limit.into()]).await?;
+pub async fn due(database: &Database, now: Timestamp, horizon: Timestamp, limit: i64) -> Result<Vec<DueMail>, DbError> {
+    let rows = database.fetch_all(&DUE, &[now.into(), horizon.into(), limit.into()]).await?;
     rows.iter().map(due_mail).collect()
 }
 
@@ -302,35 +307,121 @@ pub async fn switch_off_waiting(database: &Database) -> Result<u64, DbError> {
     database.execute(&SWITCH_OFF, &[]).await
 }
 
+/// Mails of one recipient, kind and account that no server has seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// The address they go to.
+    pub recipient: String,
+    /// Their kind.
+    pub kind: String,
+    /// The account they are for.
+    pub account: Option<String>,
+    /// How many.
+    pub count: i64,
+    /// Of those: how many are held.
+    pub held: i64,
+    /// When the first was queued.
+    pub oldest: Timestamp,
+    /// When the last was queued.
+    pub newest: Timestamp,
+}
+
 const WAITING: Sql = Sql::same(
     "count waiting mails by recipient",
-    "SELECT recipient, kind, count(*) FROM mails \
-     WHERE state = 'queued' AND recipient IS NOT NULL AND attempts = 0 AND next_attempt_at <= $1 \
-     GROUP BY recipient, kind ORDER BY recipient, kind",
+    "SELECT recipient, kind, account, count(*), count(CASE WHEN next_attempt_at > created_at THEN 1 END), \
+     min(created_at), max(created_at) FROM mails WHERE state = 'queued' AND recipient IS NOT NULL AND attempts = 0 \
+     GROUP BY recipient, kind, account ORDER BY recipient, kind, account",
 );
 
-/// How many due mails that no server has seen wait, by recipient and kind.
+/// The mails that no server has seen, counted; those of a recipient stand side by side.
 ///
 /// # Errors
 /// Where the database fails.
-pub async fn waiting(database: &Database, now: Timestamp) -> Result<Vec<(String, String, i64)>, DbError> {
-    let rows = database.fetch_all(&WAITING, &[now.into()]).await?;
-    rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).collect()
+pub async fn waiting(database: &Database) -> Result<Vec<Waiting>, DbError> {
+    let rows = database.fetch_all(&WAITING, &[]).await?;
+    let waiting = |row: &Row| {
+        Ok(Waiting {
+            recipient: row.get(0)?,
+            kind: row.get(1)?,
+            account: row.get(2)?,
+            count: row.get(3)?,
+            held: row.get(4)?,
+            oldest: row.get(5)?,
+            newest: row.get(6)?,
+        })
+    };
+    rows.iter().map(waiting).collect()
+}
+
+/// Ids sort by time, and are found without reading what mails say.
+const SETTLED: Sql = Sql::same(
+    "count the newest mails of a recipient that are settled",
+    "SELECT kind, count(*) FROM mails WHERE recipient = $1 AND id >= $2 AND state IN ('sent', 'failed', 'digest') \
+     GROUP BY kind ORDER BY kind",
+);
+
+/// How many mails of a recipient that were queued since an instant are sent, failed or folded, by kind.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn settled_since(
+    database: &Database,
+    recipient: &str,
+    since: Timestamp,
+) -> Result<Vec<(String, i64)>, DbError> {
+    let milliseconds = u128::try_from(since.timestamp_millis()).unwrap_or(0);
+    let first = Uuid::from_u128(milliseconds << 80).to_string();
+    let rows = database.fetch_all(&SETTLED, &[recipient.into(), first.into()]).await?;
+    rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
+}
+
+const HOLD: Sql = Sql::same(
+    "hold mails that may be folded",
+    "UPDATE mails SET next_attempt_at = $3 WHERE recipient = $1 AND kind = $2 AND state = 'queued' AND attempts = 0 \
+     AND (next_attempt_at <= $4 OR next_attempt_at = created_at)",
+);
+
+/// Puts off the mails of one recipient and kind that no server has seen, since others may join them in a digest.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn hold(
+    database: &Database,
+    recipient: &str,
+    kind: &str,
+    until: Timestamp,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    database.execute(&HOLD, &[recipient.into(), kind.into(), until.into(), now.into()]).await.map(drop)
+}
+
+const RELEASE: Sql = Sql::same(
+    "send a held mail now",
+    "UPDATE mails SET next_attempt_at = created_at WHERE recipient = $1 AND state = 'queued' AND attempts = 0 \
+     AND next_attempt_at > created_at",
+);
+
+/// Makes the mails of a recipient that were held due.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn release(database: &Database, recipient: &str) -> Result<(), DbError> {
+    database.execute(&RELEASE, &[recipient.into()]).await.map(drop)
 }
 
 const FOLD: Sql = Sql::same(
     "fold mails into a digest",
     "UPDATE mails SET state = 'digest' WHERE recipient = $1 AND kind = $2 AND state = 'queued' AND attempts = 0 \
-     AND next_attempt_at <= $3 RETURNING id, job_id, subject, created_at",
+     RETURNING id, job_id, subject, created_at",
 );
 
-/// Takes the due mails of one recipient and kind that no server has seen out of the queue; the caller queues the mail
+/// Takes the mails of one recipient and kind that no server has seen out of the queue; the caller queues the mail
 /// that tells of them in the same transaction.
 ///
 /// # Errors
 /// Where the database fails.
-pub async fn fold(tx: &mut Tx, recipient: &str, kind: &str, now: Timestamp) -> Result<Vec<FoldedMail>, DbError> {
-    let rows = tx.fetch_all(&FOLD, &[recipient.into(), kind.into(), now.into()]).await?;
+pub async fn fold(tx: &mut Tx, recipient: &str, kind: &str) -> Result<Vec<FoldedMail>, DbError> {
+    let rows = tx.fetch_all(&FOLD, &[recipient.into(), kind.into()]).await?;
     rows.iter()
         .map(|row| {
             Ok(FoldedMail { id: row.get(0)?, job: job(row.get(1)?), subject: row.get(2)?, created_at: row.get(3)? })
@@ -405,7 +496,7 @@ pub async fn forget(database: &Database, older_than: Timestamp) -> Result<u64, D
 }
 
 /// Every statement of this file, for the test that prepares them on both databases.
-pub const STATEMENTS: [&Sql; 17] = [
+pub const STATEMENTS: [&Sql; 20] = [
     &INSERT,
     &DUE,
     &CLAIM,
@@ -417,6 +508,9 @@ pub const STATEMENTS: [&Sql; 17] = [
     &GIVE_UP,
     &SWITCH_OFF,
     &WAITING,
+    &SETTLED,
+    &HOLD,
+    &RELEASE,
     &FOLD,
     &NEXT,
     &LIST,

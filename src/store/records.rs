@@ -75,6 +75,7 @@ struct Statements {
     table: BulkTable,
     existing: Sql,
     ids: Sql,
+    known: Sql,
     read: Sql,
     update: Sql,
     touch: Sql,
@@ -107,6 +108,7 @@ pub fn statements() -> Vec<Sql> {
             all.extend([
                 statements.existing.clone(),
                 statements.ids.clone(),
+                statements.known.clone(),
                 statements.page.clone(),
                 statements.mark_gone.clone(),
             ]);
@@ -146,6 +148,8 @@ fn statements_of(dataset: Dataset) -> Statements {
         let _ = write!(sets, "{} = ${}, ", column.name, index + 6);
     }
     let within = "event_id = $1 AND source_id IN";
+    let of_before =
+        "NOT (coalesce(job_id, '') = $3 AND created_at >= (SELECT j.created_at FROM jobs AS j WHERE j.id = $3))";
     Statements {
         table: BulkTable::new(table, columns),
         existing: Sql::built_per(
@@ -171,7 +175,14 @@ fn statements_of(dataset: Dataset) -> Statements {
                  WHERE {within} (SELECT json_array_elements_text($2::text::json))"
             ),
         ),
-        read: Sql::built("read a record", format!("SELECT {names}, {} FROM {table} WHERE id = $1", "extra")),
+        known: Sql::built_per(
+            "look for records of before",
+            format!("SELECT source_id FROM {table} WHERE {within} (SELECT value FROM json_each($2)) AND {of_before}"),
+            format!(
+                "SELECT source_id FROM {table} WHERE {within} (SELECT json_array_elements_text($2::text::json)) AND {of_before}"
+            ),
+        ),
+        read: Sql::built("read a record", format!("SELECT {names}, extra, source_id FROM {table} WHERE id = $1")),
         update: Sql::built(
             "change a record",
             format!(
@@ -253,7 +264,7 @@ pub async fn ids_of(
     Ok(from_json::<(String, i64)>(&rows)?.into_iter().collect())
 }
 
-/// As [`ids_of`], outside of a transaction.
+/// Which of these an event had before a job began to write.
 ///
 /// # Errors
 /// Where the database is out of reach.
@@ -262,9 +273,10 @@ pub async fn known(
     dataset: Dataset,
     event_id: i64,
     source_ids: &[&str],
+    job: JobId,
 ) -> Result<Vec<String>, DbError> {
-    let rows = database.fetch_all(&of(dataset).ids, &[event_id.into(), json_list(source_ids).into()]).await?;
-    Ok(from_json::<(String, i64)>(&rows)?.into_iter().map(|(source_id, _)| source_id).collect())
+    let args = [event_id.into(), json_list(source_ids).into(), job.into()];
+    database.fetch_all(&of(dataset).known, &args).await?.iter().map(|row| row.get(0)).collect()
 }
 
 /// Writes new records.
@@ -314,12 +326,32 @@ fn tail(extra: String, content_hash: String, job: &str, now: Timestamp) -> [Arg;
 /// # Errors
 /// Where the database is out of reach, or the record is not there.
 pub async fn read(tx: &mut Tx, dataset: Dataset, id: i64) -> Result<(Vec<Arg>, String), DbError> {
+    let stored = read_whole(tx, dataset, id).await?;
+    Ok((stored.cells, stored.extra))
+}
+
+/// A record as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored {
+    /// Its id in the archive.
+    pub source_id: String,
+    /// The values of [`field_columns`].
+    pub cells: Vec<Arg>,
+    /// What the catalogue does not know, as a JSON object.
+    pub extra: String,
+}
+
+/// As [`read`], with the source id.
+///
+/// # Errors
+/// As [`read`].
+pub async fn read_whole(tx: &mut Tx, dataset: Dataset, id: i64) -> Result<Stored, DbError> {
     let rows = tx.fetch_all(&of(dataset).read, &[id.into()]).await?;
     let row = rows.first().ok_or_else(|| DbError::unusable("read a record", format!("{dataset} {id} is not there")))?;
     let columns = field_columns(dataset);
     let cells =
         columns.iter().enumerate().map(|(index, column)| cell(row, index, column.kind)).collect::<Result<_, _>>()?;
-    Ok((cells, row.get(columns.len())?))
+    Ok(Stored { source_id: row.get(columns.len() + 1)?, cells, extra: row.get(columns.len())? })
 }
 
 fn cell(row: &Row, index: usize, kind: ColumnType) -> Result<Arg, DbError> {
@@ -547,7 +579,18 @@ pub async fn link_once(tx: &mut Tx, session: i64, speaker: i64) -> Result<bool, 
     Ok(tx.execute(&LINK_ONCE, &[session.into(), speaker.into()]).await? > 0)
 }
 
-/// Lets references that waited for these records (source id, id here) take effect; returns how many did.
+/// A reference that has taken effect: what says something else since then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Resolved {
+    /// The dataset of the record that refers.
+    pub dataset: Dataset,
+    /// Its id here.
+    pub id: i64,
+    /// The field; none where a session has got a speaker.
+    pub field: Option<&'static str>,
+}
+
+/// Lets references that waited for these records (source id, id here) take effect; returns which did.
 ///
 /// # Errors
 /// Where the database is out of reach.
@@ -556,24 +599,27 @@ pub async fn resolve_arrived(
     target: Dataset,
     writing: &Writing,
     arrived: &HashMap<&str, i64>,
-) -> Result<u64, DbError> {
+) -> Result<Vec<Resolved>, DbError> {
     let source_ids: Vec<&str> = arrived.keys().copied().collect();
     let args = [writing.event_id.into(), target.as_str().into(), json_list(&source_ids).into()];
     let waiting: Vec<(String, String, i64, String)> = from_json(&tx.fetch_all(&UNRESOLVED_TO, &args).await?)?;
-    let mut resolved = 0;
+    let mut resolved = Vec::new();
     for (source_id, dataset, record_id, field) in waiting {
         let (Some(id), Some(dataset)) = (arrived.get(source_id.as_str()), Dataset::parse(&dataset)) else { continue };
         let one = REFERENCE_FIELDS.iter().find(|((of, name), _)| *of == dataset && *name == field);
         match (one, target) {
-            (Some((_, sql)), _) => {
+            (Some(((_, name), sql)), _) => {
                 let args = [record_id.into(), (*id).into(), writing.job.into(), writing.now.into()];
                 tx.execute(sql, &args).await?;
+                resolved.push(Resolved { dataset, id: record_id, field: Some(*name) });
             }
             (None, Dataset::Speakers) => {
                 link_once(tx, record_id, *id).await?;
+                resolved.push(Resolved { dataset: Dataset::Sessions, id: record_id, field: None });
             }
             (None, _) => {
                 link_once(tx, *id, record_id).await?;
+                resolved.push(Resolved { dataset: Dataset::Sessions, id: *id, field: None });
             }
         }
         let args: [Arg; 6] = [
@@ -585,7 +631,6 @@ pub async fn resolve_arrived(
             field.into(),
         ];
         tx.execute(&RESOLVED, &args).await?;
-        resolved += 1;
     }
     Ok(resolved)
 }

@@ -69,7 +69,8 @@ const FAILED: Sql = Sql::same(
 
 const WENT_WELL: Sql = Sql::same(
     "note that a schedule went well",
-    "UPDATE schedules SET failures = 0, failing_since = NULL, last_error = NULL WHERE name = $1",
+    "UPDATE schedules SET failures = 0, failing_since = NULL, last_error = NULL \
+     WHERE name = $1 AND failures > 0",
 );
 
 /// Every statement, for the test that prepares them.
@@ -145,12 +146,12 @@ pub async fn failed(tx: &mut Tx, name: &str, now: Timestamp, error: &str) -> Res
     }
 }
 
-/// Notes that a run of a schedule went well.
+/// Notes that a run of a schedule went well; says whether the one before had failed.
 ///
 /// # Errors
 /// Where the database is out of reach.
-pub async fn went_well(tx: &mut Tx, name: &str) -> Result<(), DbError> {
-    tx.execute(&WENT_WELL, &[name.into()]).await.map(drop)
+pub async fn went_well(tx: &mut Tx, name: &str) -> Result<bool, DbError> {
+    Ok(tx.execute(&WENT_WELL, &[name.into()]).await? > 0)
 }
 
 fn schedule(row: &Row) -> Result<ScheduleRow, DbError> {

@@ -2,6 +2,7 @@
 
 mod export;
 mod finish;
+mod handlers;
 mod progress;
 mod sources;
 mod sweep;
@@ -13,20 +14,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::Timestamp;
 use crate::config::{Account, Settings};
-use crate::import::{self, Import, OnProgress, RunEnd, Services};
+use crate::fsx;
+use crate::import::{self, Import, OnProgress, RunEnd, Services, Step};
 use crate::mail::Templates;
 use crate::model::job::RetryReason;
-use crate::model::problem::counted;
+use crate::model::words::{capital, counted};
 use crate::model::{Code, JobId, JobState, Problem};
 use crate::outbox::{self, STATUS_VERSION, Status, StatusOutcome, StatusWriter};
 use crate::pace::Turn;
 use crate::queue::{Outcome, Runner};
-use crate::store::jobs::{ClaimedJob, JobKind, Lease, MustEnd};
+use crate::store::jobs::{self, ClaimedJob, Hold, JobKind, Lease, MustEnd};
 
-pub use sources::{WorkFolder, move_sources};
+pub use sources::{MoveError, WorkFolder, move_sources};
 pub use sweep::{Swept, sweep};
-pub use tell::{AdminTrouble, tell_admin, tell_incomplete};
+pub use tell::{admin_rows, tell_admin, tell_incomplete};
 
 /// The name of a claimed archive in the folder of its job.
 pub const SOURCE_FILE: &str = "source.zip";
@@ -55,21 +58,31 @@ impl Runner for Worker {
         if job.job.kind == JobKind::Export.as_str() {
             return self.run_export(lease, job, stop).await;
         }
-        let turn = Arc::new(tokio::sync::Mutex::new(turn));
         let import = self.import_of(lease, &job);
+        let outcome = self.run_import(&import, &job, turn, &stop).await;
+        if !matches!(outcome, Outcome::Done) {
+            self.hide_what_is_anothers(&import).await;
+        }
+        outcome
+    }
+}
+
+impl Worker {
+    async fn run_import(&self, import: &Import, job: &ClaimedJob, turn: Turn, stop: &CancellationToken) -> Outcome {
+        let turn = Arc::new(tokio::sync::Mutex::new(turn));
         if let Some(outcome) = &job.outcome {
             return match serde_json::from_str(outcome) {
-                Ok(report) => self.finish(&import, report).await,
+                Ok(report) => self.finish(import, report).await,
                 Err(error) => Outcome::Snooze { reason: format!("the frozen outcome cannot be read: {error}") },
             };
         }
-        tracing::info!(job.id = %lease.job, account = import.account.name, "a job begins");
+        tracing::info!(job.id = %import.lease.job, account = import.account.name, archive = import.archive_name, "a job begins");
         let services = &self.services;
         let mut end = match &job.must_end {
-            Some(reason) => import::give_up(services, &import, Arc::clone(&turn), &stop, problem_of(reason)).await,
+            Some(reason) => import::give_up(services, import, Arc::clone(&turn), stop, problem_of(reason)).await,
             None => {
-                let (on_progress, shown) = self.show_progress(&import);
-                let end = import::run(services, &import, Arc::clone(&turn), &stop, on_progress).await;
+                let (on_progress, shown) = self.show_progress(import);
+                let end = import::run(services, import, Arc::clone(&turn), stop, on_progress).await;
                 // What the end of a job removes must not come back.
                 shown.stop().await;
                 end
@@ -77,17 +90,21 @@ impl Runner for Worker {
         };
         loop {
             end = match end {
-                RunEnd::Outcome(report) => match self.freeze(&import, *report).await {
-                    finish::Freeze::Frozen(report) => return self.finish(&import, *report).await,
+                RunEnd::Outcome(report) => match self.freeze(import, *report).await {
+                    finish::Freeze::Frozen(report) => return self.finish(import, *report).await,
                     finish::Freeze::CancelFirst(report) => {
-                        import::cancel(services, &import, Arc::clone(&turn), &stop, *report).await
+                        import::cancel(services, import, Arc::clone(&turn), stop, *report).await
                     }
                     finish::Freeze::Ended(outcome) => return outcome,
                 },
+                RunEnd::Held { hold, look_after } => {
+                    self.show_pause(import, job, &hold);
+                    return Outcome::Paused { hold, look_after };
+                }
                 RunEnd::BlockedOn(on) => return Outcome::Blocked { on },
                 RunEnd::Interrupted => return Outcome::Interrupted,
                 RunEnd::Outage(reason) => {
-                    tracing::warn!(job.id = %lease.job, reason, "a job waits for something outside");
+                    tracing::warn!(job.id = %import.lease.job, reason, "a job waits for something outside");
                     return Outcome::Snooze { reason };
                 }
                 RunEnd::Retry(reason) => return Outcome::RetryLater { reason },
@@ -95,9 +112,17 @@ impl Runner for Worker {
             };
         }
     }
-}
 
-impl Worker {
+    /// A daemon that was frozen may show its progress after another one has ended the job.
+    async fn hide_what_is_anothers(&self, import: &Import) {
+        if jobs::is_held(&self.services.database, &import.lease).await.is_ok_and(|is_held| !is_held) {
+            let folder = self.settings.folders().outbox.join(result_folder(import));
+            if let Err(error) = fsx::remove_file(&folder.join(outbox::STATUS_FILE)) {
+                tracing::debug!(job.id = %import.lease.job, %error, "the progress could not be removed");
+            }
+        }
+    }
+
     fn import_of(&self, lease: Lease, claimed: &ClaimedJob) -> Import {
         let job = &claimed.job;
         let folder = self.folder_of(lease.job);
@@ -112,6 +137,22 @@ impl Worker {
             checkpoint: claimed.checkpoint.clone(),
             cancel_requested: job.cancel_requested,
             retry_of: job.retry_of,
+            with_handlers: job.with_handlers,
+            was_held: job.is_held,
+        }
+    }
+
+    /// What people read in `status.json` while nobody works on the job.
+    fn show_pause(&self, import: &Import, claimed: &ClaimedJob, hold: &Hold) {
+        let (job, now) = (&claimed.job, self.services.clock.now());
+        let is_same = job.waits_for.as_deref() == Some(&hold.waits_for);
+        let since = job.waits_since.filter(|_| is_same).unwrap_or(now);
+        let stage = job.stage.as_deref().unwrap_or_default();
+        let at = Status { state: JobState::Paused, ..status_at(job.id, stage, job.stage_done, job.stage_total, now) };
+        let folder = self.settings.folders().outbox.join(result_folder(import));
+        let status = waiting(&at, hold, since, now);
+        if let Err(error) = StatusWriter::new(&folder).offer(&status, self.services.clock.monotonic()) {
+            tracing::debug!(job.id = %job.id, %error, "the progress could not be written");
         }
     }
 
@@ -128,23 +169,20 @@ impl Worker {
         let clock = self.services.clock.clone();
         let watcher = self.watcher.clone();
         let job = import.lease.job;
-        let on_progress: OnProgress = Arc::new(move |stage, done, total| {
-            if let Some(watcher) = &watcher {
-                watcher(job, stage, done, total);
-            }
-            let text = outbox::progress_text(&capital(stage), done, total);
-            let status_now = Status {
-                version: STATUS_VERSION,
-                job,
-                state: JobState::Running,
-                stage: Some(stage.to_owned()),
-                done,
-                total,
-                text,
-                waits_for: None,
-                waits_since: None,
-                updated: clock.now(),
+        let before = Mutex::new(status_at(job, "", 0, 0, clock.now()));
+        let on_progress: OnProgress = Arc::new(move |step| {
+            let mut last = before.lock().unwrap_or_else(PoisonError::into_inner);
+            let status_now = match step {
+                Step::At { stage, done, total } => {
+                    if let Some(watcher) = &watcher {
+                        watcher(job, stage, done, total);
+                    }
+                    *last = status_at(job, stage, done, total, clock.now());
+                    last.clone()
+                }
+                Step::Waits { hold, since } => waiting(&last, hold, since, clock.now()),
             };
+            drop(last);
             let mut status = status.lock().unwrap_or_else(PoisonError::into_inner);
             match status.offer(&status_now, clock.monotonic()) {
                 Ok(StatusOutcome::Written) => {}
@@ -168,12 +206,40 @@ pub fn account_of(settings: &Settings, name: &str) -> Account {
         display_name: String::new(),
         on_error: settings.import.on_error,
         on_existing: settings.import.on_existing,
+        with_handlers: settings.import.with_handlers,
         allow: Vec::new(),
     });
     account.name = name.to_owned();
     account.display_name = name.to_owned();
     account.email = None;
     account
+}
+
+/// What `status.json` says of a job that goes on.
+fn status_at(job: JobId, stage: &str, done: u64, total: u64, now: Timestamp) -> Status {
+    Status {
+        version: STATUS_VERSION,
+        job,
+        state: JobState::Running,
+        stage: Some(stage.to_owned()).filter(|stage| !stage.is_empty()),
+        done,
+        total,
+        text: jobs::progress_text(stage, done, total),
+        waits_for: None,
+        waits_since: None,
+        updated: now,
+    }
+}
+
+/// What `status.json` says of the same job while it waits.
+fn waiting(at: &Status, hold: &Hold, since: Timestamp, now: Timestamp) -> Status {
+    Status {
+        text: capital(&jobs::waiting_text(&hold.waits_for, since, hold.detail.as_deref())),
+        waits_for: Some(hold.waits_for.clone()),
+        waits_since: Some(since),
+        updated: now,
+        ..at.clone()
+    }
 }
 
 /// Where the results of a job lie, below the outbox.
@@ -209,12 +275,6 @@ fn problem_of(reason: &MustEnd) -> Problem {
             "ask the admin to look into the log, and drop the archive again",
         ),
     }
-}
-
-fn capital(text: &str) -> String {
-    let mut characters = text.chars();
-    let first: String = characters.next().into_iter().flat_map(char::to_uppercase).collect();
-    first + characters.as_str()
 }
 
 #[cfg(test)]

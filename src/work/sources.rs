@@ -60,40 +60,62 @@ impl WorkFolder {
     }
 }
 
-/// Moves the dropped files of jobs that have ended to `done/` or `rejected/`, and removes the jobs' folders. What could
-/// not be moved now is moved by the next call.
+/// Moves the dropped files of jobs that have ended (or of this one) to `done/` or `rejected/`, and removes the jobs' folders.
+/// What could not be moved now is moved by the next call.
 ///
 /// # Errors
-/// Where the database or the disk fails; the rest stays for the next call.
-pub async fn move_sources(settings: &Settings, services: &Services) -> Result<u64, MoveError> {
+/// Where the database fails; where the disk fails, after the others were moved: another account's folder may be as it should.
+pub async fn move_sources(settings: &Settings, services: &Services, of: Option<JobId>) -> Result<u64, MoveError> {
     let mut moved = 0;
+    let mut last = None;
+    let mut trouble = None;
     loop {
-        let sources = jobs::sources_to_move(&services.database, AT_ONCE).await.map_err(FinishError::from)?;
-        if sources.is_empty() {
-            return Ok(moved);
+        let sources = jobs::sources_to_move(&services.database, last, of, AT_ONCE).await.map_err(FinishError::from)?;
+        last = sources.last().map(|source| source.job);
+        if last.is_none() {
+            return trouble.map_or(Ok(moved), |reason| Err(MoveError(FinishError::Trouble(reason))));
         }
-        for source in &sources {
-            let (from, to, kept) = places(settings, source);
-            let (work, job) = (settings.folders().work.clone(), source.job);
-            let done = tokio::task::spawn_blocking(move || -> io::Result<()> {
-                if let Some(folder) = to.parent() {
-                    fsx::create_folders(folder)?;
-                }
-                if !from.source().try_exists()? {
-                    return Ok(());
-                }
-                match fsx::move_file(&from.source(), &to) {
-                    // The job's end and the repeated look may both have come upon it.
-                    Err(error) if error.kind() == io::ErrorKind::NotFound && to.try_exists()? => Ok(()),
-                    moved => moved,
-                }
-            });
-            done.await.map_err(|error| FinishError::Trouble(error.to_string()))?.map_err(FinishError::from)?;
-            services.signals.reach(FailPoint::MovedBeforeRow).map_err(FinishError::from)?;
-            jobs::mark_moved(&services.database, job, &kept).await.map_err(FinishError::from)?;
-            WorkFolder::of(&work, job).remove().map_err(FinishError::from)?;
-            moved += 1;
+        for source in sources {
+            match move_source(settings, services, &source).await? {
+                Ok(()) => moved += 1,
+                Err(error) => trouble = trouble.or(Some(format!("`{}`: {error}", source.archive_name))),
+            }
         }
+    }
+}
+
+/// Moves one; the trouble of a disk is the inner error.
+async fn move_source(
+    settings: &Settings,
+    services: &Services,
+    source: &SourceToMove,
+) -> Result<io::Result<()>, FinishError> {
+    let (from, to, kept) = places(settings, source);
+    let there = tokio::task::spawn_blocking(move || move_to(&from.source(), &to)).await;
+    let is_there = match there.map_err(|error| FinishError::Trouble(error.to_string()))? {
+        Ok(is_there) => is_there,
+        Err(error) => return Ok(Err(error)),
+    };
+    if !is_there {
+        tracing::warn!(job.id = %source.job, "the archive of a job that has ended is not in the work folder any more");
+    }
+    services.signals.reach(FailPoint::MovedBeforeRow)?;
+    jobs::mark_moved(&services.database, source.job, is_there.then_some(kept.as_str())).await?;
+    Ok(WorkFolder::of(&settings.folders().work, source.job).remove())
+}
+
+/// Whether the file lies there then: somebody may have taken it away.
+fn move_to(from: &Path, to: &Path) -> io::Result<bool> {
+    if let Some(folder) = to.parent() {
+        fsx::create_folders(folder)?;
+    }
+    if !from.try_exists()? {
+        return to.try_exists();
+    }
+    match fsx::move_file(from, to) {
+        // The job's end and the repeated look may both have come upon it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && to.try_exists()? => Ok(true),
+        moved => moved.map(|()| true),
     }
 }
 

@@ -1,6 +1,5 @@
 //! Who is told of what: mails and notifications, as rows that commit with what they speak of.
 
-use crate::clock::Timestamp;
 use crate::config::{MailSection, Settings};
 use crate::db::{DbError, Tx};
 use crate::import::{Import, Services};
@@ -9,7 +8,7 @@ use crate::mail::{
     Templates,
 };
 use crate::model::job::RestingPlace;
-use crate::model::{Code, JobId, Report};
+use crate::model::{AdminTrouble, Code, JobId, Report};
 use crate::outbox;
 use crate::store::mails::{self, NewMail};
 use crate::store::notifications::{self, NewNotification};
@@ -107,28 +106,11 @@ pub(super) fn of_job(worker: &Worker, import: &Import, report: &Report, folder: 
             what_now: "Look into the log, and report the fault with the file, which lies among the rejected ones."
                 .to_owned(),
         };
-        let (mail, notification) = admin_rows(settings, &worker.services, &worker.templates, &trouble, now);
+        let (mail, notification) = admin_rows(settings, &worker.services, &worker.templates, &trouble);
         told.mails.push(mail);
         told.notifications.push(notification);
     }
     told
-}
-
-/// Something that no account can mend.
-#[derive(Clone, Debug)]
-pub struct AdminTrouble {
-    /// What it is about; told once.
-    pub subject_key: String,
-    /// The job it is about.
-    pub job: Option<JobId>,
-    /// A title.
-    pub title: String,
-    /// What has happened.
-    pub what: String,
-    /// Why.
-    pub why: String,
-    /// What to do.
-    pub what_now: String,
 }
 
 /// Tells the admin of something, once.
@@ -141,21 +123,21 @@ pub async fn tell_admin(
     templates: &Templates,
     trouble: &AdminTrouble,
 ) -> Result<(), DbError> {
-    let now = services.clock.now();
-    let (mail, notification) = admin_rows(settings, services, templates, trouble, now);
+    let (mail, notification) = admin_rows(settings, services, templates, trouble);
     let mut tx = services.database.begin().await?;
     mails::queue(&mut tx, &mail).await?;
     notifications::keep(&mut tx, &notification).await?;
     tx.commit().await
 }
 
-pub(super) fn admin_rows(
+/// The rows with which the admin is told; kept in the transaction of what they tell of.
+pub fn admin_rows(
     settings: &Settings,
     services: &Services,
     templates: &Templates,
     trouble: &AdminTrouble,
-    now: Timestamp,
 ) -> (NewMail, NewNotification) {
+    let now = services.clock.now();
     let rendered = mail::render_admin(
         templates,
         &AdminMail {
@@ -257,6 +239,7 @@ fn is_on(mail: &MailSection, kind: MailKind) -> bool {
         MailKind::ImportFailed => mail.send.import_failed,
         MailKind::Partial => mail.send.partial,
         MailKind::Exported => mail.send.exported,
+        MailKind::ExportUnchanged => mail.send.export_unchanged,
         MailKind::ExportFailed => mail.send.export_failed,
         MailKind::IncompleteUpload => mail.send.incomplete_upload,
         MailKind::Admin => mail.send.admin,

@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use eventferry::model::{JobState, Severity};
+use eventferry::model::{Code, JobState, Severity};
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use serde_json::{Value, json};
@@ -123,7 +123,8 @@ async fn what_is_encrypted_cannot_be_read() {
     let ferry = Ferry::on_sqlite().await;
     let bytes = sabotaged(|entries| entries.iter_mut().for_each(|entry| entry.flags = 1));
     let imported = assert_refused(&ferry, &bytes, "ENCRYPTED", "all entries").await;
-    assert!(imported.problems.iter().any(|problem| problem.file.as_deref() == Some("event")));
+    let of_event = imported.all(Code::Encrypted).into_iter().filter(|problem| problem.file.as_deref() == Some("event"));
+    assert_eq!(of_event.count(), 1, "told once, though links stand there too: {:#?}", imported.problems);
 
     let bytes = sabotaged(|entries| entry_of(entries, "sponsors").flags = 1);
     let imported = ferry.import(&bytes).await;
@@ -165,6 +166,21 @@ async fn an_archive_that_is_too_much_is_refused_with_the_limit_it_passes() {
     let mut ferry = Ferry::on_sqlite().await;
     ferry.limits.archive_bytes = whole.len() as u64 - 1;
     assert_refused(&ferry, &whole, "LIMIT_ARCHIVE_BYTES", "the file").await;
+
+    // Five records of the event, and four references: to a track each, and to two speakers that are nowhere.
+    let nine = Archive::empty()
+        .file("event", json!({"id": 1, "name": "Nine"}))
+        .file("tracks", json!([{"id": 1, "name": "Knots"}, {"id": 2, "name": "Ropes"}]))
+        .file(
+            "sessions",
+            json!([{"id": 1, "title": "A", "track": 1, "speaker_ids": [1, 2]}, {"id": 2, "title": "B", "track": 2}]),
+        )
+        .zip();
+    let mut ferry = Ferry::on_sqlite().await;
+    ferry.limits.records = 8;
+    assert_refused(&ferry, &nine, "LIMIT_RECORDS", "five records and four references").await;
+    ferry.limits.records = 9;
+    assert_eq!(ferry.import(&nine).await.state(), JobState::Succeeded);
 
     let mut ferry = Ferry::on_sqlite().await;
     ferry.limits.entries = 14;

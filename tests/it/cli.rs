@@ -1,7 +1,10 @@
 //! The real binary, as a person or a script starts it.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta};
@@ -12,15 +15,17 @@ use eventferry::model::{Code, Dataset, JobId, JobState, Problem};
 use eventferry::queue::lock::InstanceLock;
 use eventferry::store::arrivals::{self, ArrivalRow, ArrivalState};
 use eventferry::store::jobs::{
-    self, CheckpointUpdate, ClaimRequest, Ending, JobKind, Lease, Lookup, NewJob, OwnerId, claim_next, finish, insert,
+    self, CheckpointUpdate, ClaimRequest, Ending, Filter, JobKind, Lease, Lookup, NewJob, OwnerId, claim_next, finish,
+    insert,
 };
+use eventferry::store::notifications::{self, NewNotification};
 use eventferry::store::records::{self, NewRecord, Writing};
 use eventferry::store::{events, mails, problems};
 use serde_json::Value;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::support::binary::{run, succeed};
+use crate::support::binary::{eventferry, run, run_to_end, succeed};
 
 async fn open(root: &Path) -> Database {
     let url = format!("sqlite:{}", root.join("eventferry.db").display());
@@ -52,6 +57,7 @@ fn new_job(number: u32, name: &str) -> NewJob {
         source_key: Some("https://example.org 7".to_owned()),
         again: false,
         retry_of: None,
+        with_handlers: None,
         created_at: start() + TimeDelta::seconds(i64::from(number)),
     }
 }
@@ -119,6 +125,31 @@ fn a_configuration_is_checked_with_all_faults_at_once() {
     let good = succeed(root.path(), &["--config", config, "config", "check"]);
     assert!(good.out.contains("mine.toml"), "{good:?}");
     assert_eq!(succeed(root.path(), &["--config", config, "-q", "config", "check"]).out, "");
+}
+
+#[test]
+fn the_blocks_of_readme_and_docs_can_be_pasted_as_they_stand() {
+    let root = tempfile::tempdir().unwrap();
+    let secret = root.path().join("secret");
+    fs::write(&secret, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").unwrap();
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = fs::read_dir(project.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let pages = docs.filter(|path| path.extension().is_some_and(|ending| ending == "md"));
+    let mut pasted = 0;
+    for page in pages.chain([project.join("README.md")]) {
+        let text = fs::read_to_string(&page).unwrap();
+        let mut config = String::new();
+        // One below the other, as somebody does who reads on.
+        for block in text.split("```toml\n").skip(1) {
+            config.push_str(block.split("```").next().unwrap());
+            let here = config.replace("/etc/eventferry/tickets-secret", secret.to_str().unwrap());
+            let file = root.path().join("pasted.toml");
+            fs::write(&file, here).unwrap();
+            succeed(root.path(), &["--config", file.to_str().unwrap(), "config", "check"]);
+            pasted += 1;
+        }
+    }
+    assert!(pasted >= 4, "{pasted}");
 }
 
 #[test]
@@ -215,7 +246,19 @@ async fn jobs_are_listed_the_newest_first_and_by_state() {
     assert_eq!(blocked.as_array().unwrap().len(), 1);
     assert_eq!(blocked[0]["id"], job(2).to_string());
     assert_eq!(blocked[0]["waits"]["job"], job(1).to_string());
-    assert_eq!(succeed(root.path(), &["jobs", "list", "--account", "other"]).out, "No jobs.\n");
+    for command in [["jobs", "list"], ["events", "list"]] {
+        let unknown = run(root.path(), &[&command[..], &["--account", "other"]].concat());
+        assert_eq!((unknown.code, unknown.out.as_str()), (3, ""), "{unknown:?}");
+        assert!(unknown.err.contains("there is no account `other`"), "{unknown:?}");
+    }
+    // One that the configuration has no more, and one that has done nothing yet.
+    let renamed = ["--set", "inbox.default_account=renamed"];
+    let left = succeed(root.path(), &[&renamed[..], &["jobs", "list", "--account", "default", "--json"]].concat());
+    assert_eq!(left.json().as_array().unwrap().len(), 2);
+    let none = succeed(root.path(), &[&renamed[..], &["events", "list", "--account", "default"]].concat());
+    assert_eq!(none.out, "No events.\n");
+    let new = succeed(root.path(), &[&renamed[..], &["jobs", "list", "--account", "renamed"]].concat());
+    assert_eq!(new.out, "No jobs.\n");
     let limited = succeed(root.path(), &["jobs", "list", "--limit", "1"]).out;
     assert!(limited.ends_with("There are more; `--limit 10` shows them.\n"), "{limited}");
 }
@@ -311,7 +354,7 @@ async fn a_job_that_has_ended_is_repeated_as_a_new_job_that_names_it() {
     assert!(moving.err.contains("try again in a moment"), "{moving:?}");
 
     let kept = "rejected/default/summit_1.zip";
-    jobs::mark_moved(&database, lease.job, kept).await.unwrap();
+    jobs::mark_moved(&database, lease.job, Some(kept)).await.unwrap();
     let missing = run(root.path(), &["jobs", "retry", &id]);
     assert_eq!(missing.code, 2);
     assert!(missing.err.contains("drop it again"), "{missing:?}");
@@ -340,6 +383,25 @@ async fn a_job_that_has_ended_is_repeated_as_a_new_job_that_names_it() {
 }
 
 /// A record without any value but its name.
+#[tokio::test]
+async fn work_is_not_put_into_the_folder_of_another_user() {
+    let root = empty().await;
+    let file = root.path().join("a.zip");
+    fs::write(&file, "PK").unwrap();
+    let work = root.path().join("theirs");
+    fs::create_dir(&work).unwrap();
+    let set = if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(&work, Some(65_534), None).unwrap();
+        format!("folders.work={}", work.display())
+    } else {
+        "folders.work=/usr".to_owned()
+    };
+    let refused = run(root.path(), &["--set", &set, "import", file.to_str().unwrap()]);
+    assert_eq!((refused.code, refused.out.as_str()), (3, ""));
+    assert!(refused.err.contains("belongs to the user") && refused.err.contains("sudo -u"), "{}", refused.err);
+    assert_eq!(jobs::list(&open(root.path()).await, &Filter::default()).await.unwrap(), []);
+}
+
 fn named(dataset: Dataset, id: i64, column: &str, name: &str) -> NewRecord {
     let cell = |known: &Column| match known.kind {
         _ if known.name == column => Arg::from(name),
@@ -473,7 +535,7 @@ fn a_test_mail_is_written_where_the_transport_says_and_its_fate_is_told() {
 async fn accounts_are_listed_with_their_policies_and_last_job() {
     let root = empty().await;
     let file = root.path().join("mine.toml");
-    let berlin = "[[accounts]]\nname = \"berlin\"\nemail = \"team@example.org\"\non_error = \"reject\"\nallow = []\n";
+    let berlin = "[[accounts]]\nname = \"berlin\"\nemail = \"team@example.org\"\non_error = \"reject\"\nwith_handlers = true\nallow = []\n";
     fs::write(&file, berlin).unwrap();
     let database = open(root.path()).await;
     insert(&database, &new_job(1, "first.zip")).await.unwrap();
@@ -486,11 +548,23 @@ async fn accounts_are_listed_with_their_policies_and_last_job() {
     assert_eq!(accounts[0]["folder"], root.path().join("inbox").to_str().unwrap());
     assert_eq!(accounts[0]["last_job"]["id"], job(1).to_string());
     assert_eq!(accounts[1]["on_error"], "reject");
+    assert_eq!((&accounts[0]["with_handlers"], &accounts[1]["with_handlers"]), (&false.into(), &true.into()));
     assert_eq!(accounts[1]["email"], "team@example.org");
-    assert_eq!(accounts[1]["folder"], root.path().join("inbox/berlin").to_str().unwrap());
+    let folder = root.path().join("inbox/berlin");
+    assert_eq!(accounts[1]["folder"], folder.to_str().unwrap());
+    assert_eq!(accounts[1]["folder_exists"], false);
     let page = succeed(root.path(), &["--config", config, "accounts", "list"]).out;
-    assert!(page.lines().any(|line| line.starts_with("berlin ") && line.contains("on_error reject")), "{page}");
+    assert!(
+        page.lines().any(|line| line.starts_with("berlin ")
+            && line.contains("on_error reject")
+            && line.contains("with_handlers true")),
+        "{page}"
+    );
+    assert!(page.contains(&format!("{} (missing)", folder.display())), "{page}");
     assert!(page.lines().any(|line| line.starts_with("default (default)") && line.contains("no mails")), "{page}");
+    fs::create_dir_all(folder).unwrap();
+    let page = succeed(root.path(), &["--config", config, "accounts", "list"]).out;
+    assert!(!page.contains("inbox/berlin (missing)"), "{page}");
 }
 
 #[tokio::test]
@@ -512,6 +586,17 @@ async fn status_shows_the_daemon_jobs_files_and_mails_at_once() {
         told_at: None,
     };
     arrivals::save(&mut tx, &half).await.unwrap();
+    let told = NewNotification {
+        id: Uuid::from_u128(9),
+        subject_key: "arrival".to_owned(),
+        kind: MailKind::Admin.as_str(),
+        job: None,
+        account: None,
+        title: "Not taken: nobody".to_owned(),
+        body: String::new(),
+        created_at: start(),
+    };
+    assert!(notifications::keep(&mut tx, &told).await.unwrap());
     tx.commit().await.unwrap();
     database.close().await;
 
@@ -522,15 +607,82 @@ async fn status_shows_the_daemon_jobs_files_and_mails_at_once() {
     assert!(has(&["berlin/half.zip", "incomplete", "3.0 MiB", "the end is missing"]), "{page}");
     assert!(has(&["second.zip", "blocked", "waits for job"]), "{page}");
 
+    assert!(page.contains("\nTold to the admin\nnot sent: `mail.admin` is not set\n"), "{page}");
+    let set = ["--set", "mail.admin=admin@example.org", "status"];
+    assert!(!succeed(root.path(), &set).out.contains("is not set"));
+
+    assert!(has(&["Inbox", "missing, so nothing is taken"]), "{page}");
+    fs::create_dir(root.path().join("inbox")).unwrap();
+    assert!(!succeed(root.path(), &["status"]).out.contains("missing, so"));
+
     let _lock = InstanceLock::take(root.path()).unwrap();
     let status = succeed(root.path(), &["status", "--json"]).json();
     assert_eq!(status["version"], 1);
     assert_eq!(status["daemon"]["state"], "running");
     assert_eq!(status["daemon"]["process"], std::process::id());
+    assert_eq!(status["inbox"]["exists"], true);
     assert_eq!(status["jobs"]["counts"]["blocked"], 1);
     assert_eq!(status["jobs"]["unfinished"].as_array().unwrap().len(), 2);
     assert_eq!(status["files"][0]["path"], "berlin/half.zip");
     assert_eq!(status["free_space"][0]["is_low"], false);
+}
+
+/// A command as a user that owns nothing, who can get at the program wherever it was built; this user where it is no root.
+fn as_another_user(root: &Path, args: &[&str]) -> Command {
+    let mut command = eventferry(root, args);
+    if rustix::process::geteuid().is_root() {
+        let program = root.join("program");
+        if !program.exists() {
+            fs::copy(command.get_program(), &program).unwrap();
+        }
+        command = Command::new(program);
+        command.env_clear().arg("--root").arg(root).args(args).uid(65_534).gid(65_534);
+    }
+    command
+}
+
+#[tokio::test]
+async fn a_database_that_this_user_may_not_use_is_told_with_its_owner_and_what_to_do() {
+    let root = empty().await;
+    let file = root.path().join("eventferry.db");
+    let is_root = rustix::process::geteuid().is_root();
+    let archive = root.path().join("a.zip");
+    fs::write(&archive, "PK").unwrap();
+    let commands: [&[&str]; 3] = [&["jobs", "list"], &["accounts", "list"], &["check", archive.to_str().unwrap()]];
+    let expected = if is_root { "sudo -u root eventferry" } else { "chmod u+rwX" };
+    for (folder_mode, file_mode) in [(0o755, 0o600), (0o755, 0o444), (0o711, 0o400)] {
+        // One who owns the folder is not kept out by its mode alone.
+        fs::set_permissions(root.path(), Permissions::from_mode(folder_mode)).unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(if is_root { file_mode } else { 0o400 })).unwrap();
+        for args in commands {
+            let ended = run_to_end(as_another_user(root.path(), args));
+            assert_eq!((ended.code, ended.out.as_str()), (3, ""), "{args:?}: {ended:?}");
+            assert!(ended.err.contains(expected), "{args:?}: {ended:?}");
+            assert!(!ended.err.contains("passes by itself") && !ended.err.contains("code:"), "{ended:?}");
+        }
+        let status = run_to_end(as_another_user(root.path(), &["status"]));
+        assert_eq!((status.code, status.err.as_str()), (3, ""), "it is said once: {status:?}");
+        assert_eq!(status.out.matches(expected).count(), 1, "{status:?}");
+    }
+}
+
+#[test]
+fn a_database_at_a_path_that_can_hold_none_is_told_with_what_is_there() {
+    let root = tempfile::tempdir().unwrap();
+    let missing = format!("database.url=sqlite:{}", root.path().join("no/folder/x.db").display());
+    let folder = format!("database.url=sqlite:{}", root.path().display());
+    let archive = root.path().join("a.zip");
+    fs::write(&archive, "PK").unwrap();
+    let archive = archive.to_str().unwrap();
+    for (set, expected) in [(missing, "is not there; make it"), (folder, "is a folder; let `database.url` name a file")]
+    {
+        for args in [&["jobs", "list"][..], &["check", archive], &["import", archive], &["run", "--once"]] {
+            let ended = run(root.path(), &[&["--set", &set], args].concat());
+            assert_eq!(ended.code, 3, "{args:?}: {ended:?}");
+            assert!(ended.err.contains(expected), "{args:?}: {ended:?}");
+            assert!(!ended.err.contains("passes by itself"), "{args:?}: {ended:?}");
+        }
+    }
 }
 
 #[test]
@@ -540,7 +692,10 @@ fn a_database_out_of_reach_is_told_with_the_rest_of_the_status() {
     let ended = run(root.path(), &["--set", url, "--set", "database.busy_timeout=1s", "status"]);
     assert_eq!(ended.code, 3, "{ended:?}");
     assert!(ended.out.contains("Daemon") && ended.out.contains("could not connect to PostgreSQL"), "{ended:?}");
+    assert!(ended.out.contains("127.0.0.1:1") && ended.out.contains("refused"), "{ended:?}");
+    assert_eq!(ended.out.matches("unknown").count(), 2, "neither jobs nor mails are said to be none: {ended:?}");
     assert!(!ended.out.contains("hunter2") && !ended.err.contains("hunter2"), "{ended:?}");
+    assert!(!ended.err.contains("could not connect"), "it is said once: {ended:?}");
 }
 
 #[test]

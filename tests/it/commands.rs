@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::fixtures::archive::{Archive, RECORDS};
 use crate::support::binary::{Ended, eventferry, run, run_to_end, succeed};
+use crate::support::smtp::{Options, SmtpServer};
 
 /// A root, and archives beside it.
 struct Place {
@@ -155,7 +156,7 @@ fn a_dirty_archive_is_checked_with_every_problem() {
     assert!(ended.out.starts_with("With errors: "), "{}", ended.out);
     assert!(ended.out.contains("sessions        3 created, 1 rejected"), "{}", ended.out);
     assert!(ended.out.contains("Problems: 1 error, "), "{}", ended.out);
-    assert!(ended.out.contains("FIELD_REQUIRED sessions record 2 (id 2): "), "{}", ended.out);
+    assert!(ended.out.contains("\n  error FIELD_REQUIRED sessions record 2 (id 2): "), "{}", ended.out);
 
     let json = place.run(&["check", "--json", &file]);
     assert_eq!((json.code, json.err.as_str()), (1, ""), "{json:?}");
@@ -199,7 +200,15 @@ fn a_check_that_cannot_be_made_says_why() {
     let missing = place.folder.path().join("missing.zip");
     let ended = place.run(&["check", missing.to_str().unwrap()]);
     assert_eq!((ended.code, ended.out.as_str()), (3, ""), "{ended:?}");
-    assert!(ended.err.contains("could not read the archive"), "{ended:?}");
+    let told = format!(
+        "eventferry: could not read the archive: cannot open `{}` (No such file or directory (os error 2)): check that it \
+         is there and that eventferry may read it\n",
+        missing.display()
+    );
+    assert_eq!(ended.err, told);
+    let account = place.run(&["check", "--account", "nobody", &place.file("harbour.zip", good())]);
+    assert_eq!((account.code, account.out.as_str()), (3, ""), "{account:?}");
+    assert!(account.err.contains("there is no account `nobody`"), "{account:?}");
     let folder = place.run(&["check", place.folder.path().to_str().unwrap()]);
     assert_eq!(folder.code, 3, "{folder:?}");
     assert_eq!(files(&place.root()), BTreeMap::new());
@@ -277,6 +286,7 @@ async fn a_good_archive_is_imported_with_plain_lines_and_says_where_to_look() {
     let again = place_of.run(&["import", &file]);
     assert_eq!(again.code, 0, "{again:?}");
     assert!(again.out.contains("\nDuplicate: "), "{}", again.out);
+    assert!(again.out.contains("\nEvent 1 (unchanged): Harbour Days"), "{}", again.out);
     let forced = place_of.run(&["import", "--again", &file, "--json"]);
     let report = forced.json();
     assert_eq!((forced.code, &report["state"]), (0, &"succeeded".into()), "{forced:?}");
@@ -291,7 +301,7 @@ async fn a_dirty_archive_is_imported_in_part() {
     assert_eq!(ended.code, 1, "{ended:?}");
     let out = &ended.out;
     assert!(out.contains("\nPartial: ") && out.contains("sessions        3 created, 1 rejected"), "{out}");
-    assert!(out.contains("FIELD_REQUIRED sessions record 2 (id 2): "), "{out}");
+    assert!(out.contains("\n  error FIELD_REQUIRED sessions record 2 (id 2): "), "{out}");
     assert!(out.contains("rejected.zip holds what was left out"), "{out}");
     let results = PathBuf::from(place(out, "results"));
     let names: Vec<String> = files(&results).into_keys().collect();
@@ -300,13 +310,42 @@ async fn a_dirty_archive_is_imported_in_part() {
     assert!(kept_archive(out).starts_with(place_of.root().join("done/default")), "{out}");
 }
 
+#[test]
+fn the_counts_of_a_job_add_up_on_the_screen() {
+    let place = Place::new();
+    let doubled = Archive::dash().without("session_types").edit("tracks", |tracks| {
+        let first = tracks[0].clone();
+        tracks.as_array_mut().unwrap().push(first);
+    });
+    let counts_of = |bytes: Vec<u8>| {
+        let report = place.run(&["import", "--json", &place.file("harbour.zip", bytes)]).json();
+        let page = succeed(&place.root(), &["jobs", "show", report["job"].as_str().unwrap()]).out;
+        let lines = page.lines().skip_while(|line| !line.starts_with("Dataset ")).take_while(|line| !line.is_empty());
+        lines.map(|line| line.split_whitespace().map(str::to_owned).collect()).collect::<Vec<Vec<String>>>()
+    };
+    let table = counts_of(doubled.zip());
+    let header = ["Dataset", "Read", "Rebuilt", "Created", "Updated", "Unchanged", "Rejected", "Merged", "Gone"];
+    assert_eq!(table[0], header);
+    for row in table[1..].iter().filter(|row| row.len() == header.len()) {
+        let figures: Vec<u64> = row[1..].iter().map(|figure| figure.parse().unwrap()).collect();
+        assert_eq!(figures[..2].iter().sum::<u64>(), figures[2..7].iter().sum::<u64>(), "{row:?}");
+    }
+    let figure = |dataset: &str, column: usize| {
+        table.iter().find(|row| row[0] == dataset).unwrap_or_else(|| panic!("{table:?}"))[column].clone()
+    };
+    assert_ne!((figure("session_types", 2), figure("tracks", 7)), ("0".to_owned(), "0".to_owned()));
+    assert_eq!(figure("tracks", 7), "1");
+    let clean = counts_of(Archive::dash().set("event", "/id", 42).set("event", "/name", "Other").zip());
+    assert!(!clean[0].iter().any(|title| title == "Rebuilt" || title == "Merged"), "{:?}", clean[0]);
+}
+
 #[tokio::test]
 async fn a_broken_archive_is_rejected_at_once() {
     let place_of = Place::new();
     let ended = place_of.run(&["import", &place_of.file("harbour.zip", broken())]);
     assert_eq!(ended.code, 2, "{ended:?}");
     let out = &ended.out;
-    assert!(out.contains("\nFailed: ") && out.contains("  INCOMPLETE "), "{out}");
+    assert!(out.contains("\nFailed: ") && out.contains("  error INCOMPLETE "), "{out}");
     let results = PathBuf::from(place(out, "results"));
     assert!(results.join("result.json").exists(), "{out}");
     let archive = kept_archive(out);
@@ -335,7 +374,10 @@ fn the_worst_of_several_files_is_the_exit_code_and_each_is_tried() {
     let ended = place.run(&["import", &broken, &missing, &good]);
     assert_eq!(ended.code, 3, "{ended:?}");
     assert!(ended.out.contains("\nFailed: ") && ended.out.contains("\nDuplicate: "), "{}", ended.out);
-    assert!(ended.out.contains(&format!("{missing}: could not copy")), "{}", ended.out);
+    assert!(ended.err.contains(&format!("eventferry: `{missing}` cannot be read: ")), "{}", ended.err);
+    let json = place.run(&["import", "--json", &missing, &good]);
+    assert_eq!((json.code, &json.json()["state"]), (3, &"duplicate".into()), "{json:?}");
+    assert_eq!(json.err.matches("missing.zip").count(), 1, "{}", json.err);
     assert_eq!(place.run(&["import", &broken, &good]).code, 2);
 }
 
@@ -345,15 +387,14 @@ fn an_import_of_what_is_not_there_could_not_run() {
     let missing = place.folder.path().join("missing.zip");
     let ended = place.run(&["import", missing.to_str().unwrap()]);
     assert_eq!((ended.code, ended.out.as_str()), (3, ""), "{ended:?}");
-    assert!(ended.err.contains("could not copy") && ended.err.contains("missing.zip"), "{ended:?}");
+    assert!(ended.err.contains("missing.zip` cannot be read: No such file"), "{ended:?}");
     let folder = place.run(&["import", place.folder.path().to_str().unwrap()]);
     assert_eq!(folder.code, 3, "{folder:?}");
+    assert!(folder.err.contains("is no file; name an archive"), "{folder:?}");
     let account = place.run(&["import", "--account", "nobody", missing.to_str().unwrap()]);
     assert_eq!(account.code, 3, "{account:?}");
     assert!(account.err.contains("there is no account `nobody`"), "{account:?}");
-    let jobs = succeed(&place.root(), &["jobs", "list", "--json"]).json();
-    assert_eq!(jobs, Value::Array(Vec::new()));
-    assert!(!files(&place.root()).keys().any(|name| name.ends_with(".zip")), "nothing is left in the work folder");
+    assert_eq!(files(&place.root()), BTreeMap::new(), "it looks before it makes anything");
 }
 
 #[tokio::test]
@@ -428,6 +469,72 @@ async fn run_once_takes_what_lies_in_the_inbox_to_its_end() {
 }
 
 #[test]
+fn jobs_that_end_together_are_told_in_one_digest_before_the_command_ends() {
+    let settings = r#"accounts=[{name = "berlin", email = "berlin@example.org"}]"#;
+    for is_dropped in [true, false] {
+        let place = Place::new();
+        let archives: Vec<String> = (1..=8)
+            .map(|id| {
+                let archive = Archive::flat().set("event", "/id", id).set("event", "/name", format!("Days {id}"));
+                place.file(&format!("{id}.zip"), archive.zip())
+            })
+            .collect();
+        let mut args = vec!["--set", settings, "--set", "mail.digest_over=2", "--set", "inbox.settle=10ms"];
+        if is_dropped {
+            fs::create_dir_all(place.root().join("inbox/berlin")).unwrap();
+            for archive in &archives {
+                fs::copy(archive, place.root().join("inbox/berlin").join(Path::new(archive).file_name().unwrap()))
+                    .unwrap();
+            }
+            args.extend(["run", "--once"]);
+        } else {
+            args.extend(["import", "--account", "berlin"]);
+            args.extend(archives.iter().map(String::as_str));
+        }
+        let ended = place.run(&args);
+        assert_eq!(ended.code, 0, "{ended:?}");
+        let mails = run(&place.root(), &["mail", "list", "--json"]).json();
+        let mails = mails.as_array().unwrap();
+        let of = |kind: &str, state: &str| {
+            mails.iter().filter(|mail| mail["kind"] == kind && mail["state"] == state).count()
+        };
+        let (single, folded, digests) = (of("imported", "sent"), of("imported", "digest"), of("digest", "sent"));
+        assert_eq!((single + folded, mails.len()), (8, 8 + digests), "{mails:#?}");
+        assert!(digests > 0, "{mails:#?}");
+    }
+}
+
+#[test]
+fn an_import_without_a_daemon_says_what_became_of_its_mail() {
+    const HERE: &str = "no daemon runs here, `eventferry run` sends it";
+    for (reply, said, listed) in [
+        ("550 5.1.1 nobody here", "not sent: ", "failed: "),
+        ("450 4.2.0 greylisted", "waits to be sent: ", "waits to be sent: "),
+    ] {
+        let server = SmtpServer::start(&Options {
+            refused: BTreeMap::from([("berlin@example.org".to_owned(), reply.to_owned())]),
+            ..Options::default()
+        });
+        let place = Place::new();
+        let archive = place.file("harbour.zip", good());
+        let port = format!("smtp.port={}", server.port());
+        let mut args = vec!["--set", r#"accounts=[{name = "berlin", email = "berlin@example.org"}]"#, "--set", &port];
+        for setting in
+            ["mail.transport=smtp", "mail.from=ferry@example.org", "smtp.host=127.0.0.1", "smtp.encryption=none"]
+        {
+            args.extend(["--set", setting]);
+        }
+        let ended = place.run(&[&args[..], &["import", "--account", "berlin", &archive]].concat());
+        assert_eq!(ended.code, 0, "{ended:?}");
+        let mails = place.run(&[&args[..], &["mail", "list"]].concat()).out;
+        for (text, expected) in [(&ended.out, said), (&mails, listed)] {
+            assert!(text.contains(expected) && reply.split(' ').all(|word| text.contains(word)), "{text}");
+            assert_eq!(text.contains(HERE), reply.starts_with('4'), "{text}");
+        }
+    }
+}
+
+#[test]
 fn an_event_is_exported_by_hand_and_its_files_are_copied_where_they_are_wanted() {
     let place = Place::new();
     let archive = place.file("harbour.zip", good());
@@ -461,11 +568,51 @@ fn an_event_is_exported_by_hand_and_its_files_are_copied_where_they_are_wanted()
 }
 
 #[test]
-fn an_event_that_is_not_there_is_said_to_be_missing() {
+fn an_export_that_cannot_be_copied_says_that_it_went_well_and_where_it_lies() {
     let place = Place::new();
-    let ended = place.run(&["export", "Nowhere"]);
-    assert_eq!(ended.code, 2);
-    assert!(ended.out.contains("no event matches `Nowhere`"), "{}", ended.out);
+    let archive = place.file("harbour.zip", good());
+    assert_eq!(place.run(&["import", &archive]).code, 0);
+    let in_the_way = place.file("in-the-way", "a file");
+    let ended = place.run(&["export", "1", "--format", "sessions.csv", "--out", &in_the_way]);
+    assert_eq!(ended.code, 3, "{ended:?}");
+    assert!(ended.out.contains("Succeeded: 1 event exported"), "{}", ended.out);
+    assert!(!ended.out.contains("Copied into"), "{}", ended.out);
+    let lies = format!("the export itself went well and lies in `{}", place.root().join("outbox").display());
+    assert!(ended.err.contains(&lies) && ended.err.contains(&in_the_way), "{}", ended.err);
+}
+
+#[test]
+fn an_unknown_kind_of_media_is_named() {
+    let ended = Place::new().run(&["export", "1", "--media", "image,pictures"]);
+    assert_eq!(ended.code, 3, "{ended:?}");
+    assert!(ended.err.contains("`pictures` is no kind of media; there are `image`"), "{}", ended.err);
+}
+
+#[test]
+fn an_export_of_what_is_not_there_says_so_and_makes_no_job() {
+    let place = Place::new();
+    let archive = place.file("harbour.zip", good());
+    let accounts = r#"accounts=[{name = "berlin"}]"#;
+    assert_eq!(place.run(&["--set", accounts, "import", "--account", "berlin", &archive]).code, 0);
+    let jobs = place.run(&["jobs", "list", "--json"]).out;
+    let of_berlin = "belongs to account `berlin`; add `--account berlin`";
+    for (event, said) in [
+        ("Nowhere", "no event matches `Nowhere`; `eventferry events list` shows them"),
+        ("99", "no event matches `99`; `eventferry events list` shows them"),
+        ("1", &format!("event 1 {of_berlin}")),
+        ("Harbour Days", &format!("event `Harbour Days` {of_berlin}")),
+        ("all", "account `default` has no events; `eventferry events list` shows those of all"),
+    ] {
+        let ended = place.run(&["--set", accounts, "export", event]);
+        assert_eq!((ended.code, ended.out.as_str()), (3, ""), "{event}: {ended:?}");
+        assert!(ended.err.contains(said), "{event}: {}", ended.err);
+    }
+    assert_eq!(place.run(&["jobs", "list", "--json"]).out, jobs);
+
+    // What is there is exported all the same.
+    let ended = place.run(&["--set", accounts, "export", "--account", "berlin", "1", "99"]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.out.contains("Partial: 1 event exported, no event matches `99`"), "{}", ended.out);
 }
 
 #[test]

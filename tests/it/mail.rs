@@ -17,9 +17,9 @@ use eventferry::mail::{
     for_queue, mailbox,
 };
 use eventferry::model::JobId;
+use eventferry::store::jobs::{self, JobKind, NewJob};
 use eventferry::store::mails::{self, MailState};
 use tempfile::TempDir;
-use uuid::Uuid;
 
 use super::support::postgres::PostgresDatabase;
 use super::support::smtp::{Options, Reply, SmtpServer};
@@ -72,7 +72,7 @@ async fn queue(database: &Database, clock: &Clock, mail: &Queued<'_>) -> bool {
     };
     let job = job(mail.number);
     let addressed = Addressed {
-        id: Uuid::from_u128(job.0.as_u128() + ((mail.kind as u128) << 60)),
+        id: clock.new_id(),
         subject_key: &job.to_string(),
         kind: mail.kind,
         job: Some(job),
@@ -150,8 +150,10 @@ async fn many_mails_for_one_recipient_become_one_digest() {
         }
         let admin = Queued { kind: MailKind::Admin, ..imported(20, "many@example.org") };
         queue(database, &clock, &admin).await;
-        let delivered = mailer.deliver_due().await.unwrap();
-        assert_eq!(delivered, Delivered { sent: 5 + 1 + 1, folded: 7, ..Delivered::default() });
+        assert_eq!(mailer.deliver_due().await.unwrap(), Delivered { sent: 5 + 1, ..Delivered::default() });
+        assert_eq!(mailer.next_wake().await.unwrap(), Some(start() + TimeDelta::seconds(5)));
+        clock.advance(Duration::from_secs(5));
+        assert_eq!(mailer.deliver_due().await.unwrap(), Delivered { sent: 1, folded: 7, ..Delivered::default() });
         assert_eq!(states(database).await, [(MailState::Digest, 7), (MailState::Sent, 7)]);
         let digest: Vec<String> =
             files(folder.path()).into_iter().filter(|name| name.contains("_digest_many@example.org_")).collect();
@@ -160,6 +162,109 @@ async fn many_mails_for_one_recipient_become_one_digest() {
         assert!(text.contains("Subject: 7 jobs ended: 1 not imported, 6 imported\r\n"), "{text}");
     })
     .await;
+}
+
+#[tokio::test]
+async fn mails_that_are_sent_as_fast_as_they_come_are_folded_once_they_are_too_many() {
+    on_both(async |database| {
+        let (folder, clock) = (tempfile::tempdir().unwrap(), Clock::manual(start()));
+        let transport = Transport::File { folder: folder.path().to_owned() };
+        let mut sent = 0;
+        for number in 1..=12 {
+            clock.advance(Duration::from_secs(1));
+            queue(database, &clock, &imported(number, "a@example.org")).await;
+            // Each time another process: what decides is in the table.
+            let mailer = mailer(database, &clock, transport.clone());
+            sent += mailer.deliver_due().await.unwrap().sent;
+            assert_eq!(sent, u64::from(number.min(5)));
+        }
+        let mailer = mailer(database, &clock, transport);
+        clock.advance(Duration::from_secs(5));
+        assert_eq!(mailer.deliver_due().await.unwrap(), Delivered { sent: 1, folded: 7, ..Delivered::default() });
+        assert_eq!(states(database).await, [(MailState::Digest, 7), (MailState::Sent, 6)]);
+
+        // A minute later a job that ends alone has its own mail at once.
+        clock.advance(Duration::from_secs(60));
+        queue(database, &clock, &imported(13, "a@example.org")).await;
+        assert_eq!(mailer.deliver_due().await.unwrap(), Delivered { sent: 1, ..Delivered::default() });
+        assert_eq!(mailer.next_wake().await.unwrap(), None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn jobs_that_never_cease_to_end_are_told_of_every_two_minutes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (database, clock) = (sqlite(&folder).await, Clock::manual(start()));
+    let mailer = mailer(&database, &clock, Transport::File { folder: folder.path().join("mail") });
+    for number in 1..=600 {
+        queue(&database, &clock, &imported(number, "a@example.org")).await;
+        mailer.deliver_due().await.unwrap();
+        clock.advance(Duration::from_secs(1));
+    }
+    clock.advance(Duration::from_secs(10));
+    mailer.deliver_due().await.unwrap();
+    assert_eq!(states(&database).await, [(MailState::Digest, 595), (MailState::Sent, 5 + 5)]);
+}
+
+#[tokio::test]
+async fn a_mail_waits_for_the_jobs_that_are_about_to_end_but_not_for_ever() {
+    on_both(async |database| {
+        let (folder, clock) = (tempfile::tempdir().unwrap(), Clock::manual(start()));
+        let mailer = mailer(database, &clock, Transport::File { folder: folder.path().to_owned() });
+        for number in 101..=105 {
+            let waiting = NewJob {
+                id: job(number),
+                kind: JobKind::Import,
+                account: "asia".to_owned(),
+                archive_name: format!("{number}.zip"),
+                archive_bytes: 1,
+                source_key: None,
+                again: false,
+                retry_of: None,
+                with_handlers: None,
+                created_at: clock.now(),
+            };
+            jobs::insert(database, &waiting).await.unwrap();
+        }
+        queue(database, &clock, &imported(1, "a@example.org")).await;
+        for _ in 0..24 {
+            assert_eq!(mailer.deliver_due().await.unwrap(), Delivered::default());
+            clock.advance(Duration::from_secs(5));
+        }
+        assert_eq!(mailer.deliver_due().await.unwrap(), Delivered { sent: 1, ..Delivered::default() });
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_process_that_ends_sends_what_it_held() {
+    on_both(async |database| {
+        let (folder, clock) = (tempfile::tempdir().unwrap(), Clock::manual(start()));
+        let mailer = mailer(database, &clock, Transport::File { folder: folder.path().to_owned() });
+        for number in 1..=6 {
+            queue(database, &clock, &imported(number, "a@example.org")).await;
+            mailer.deliver_due().await.unwrap();
+        }
+        assert_eq!(states(database).await, [(MailState::Queued, 1), (MailState::Sent, 5)]);
+        mailer.hold_no_more().await;
+        let delivered = mailer.deliver_due().await.unwrap();
+        assert_eq!(delivered, Delivered { sent: 1, ..Delivered::default() }, "one alone is no digest");
+        assert_eq!(mailer.next_wake().await.unwrap(), None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_holds_no_mail() {
+    let folder = tempfile::tempdir().unwrap();
+    let (database, clock) = (sqlite(&folder).await, Clock::manual(start()));
+    let mailer = mailer(&database, &clock, Transport::File { folder: folder.path().join("mail") });
+    for number in 1..=7 {
+        queue(&database, &clock, &imported(number, "a@example.org")).await;
+    }
+    clock.shift_wall(TimeDelta::hours(-1));
+    assert_eq!(mailer.deliver_due().await.unwrap(), Delivered { sent: 1, folded: 7, ..Delivered::default() });
 }
 
 #[tokio::test]
@@ -284,6 +389,19 @@ async fn an_outage_of_six_hours_uses_up_no_try_and_one_connection_serves_for_all
     assert_eq!(sent, 3);
     assert_eq!(server.received().len(), 3);
     assert_eq!(entry(&database, 3).await.last_error, None);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_in_an_outage_makes_no_mail_wait_for_longer() {
+    let folder = tempfile::tempdir().unwrap();
+    let (database, clock) = (sqlite(&folder).await, Clock::manual(start()));
+    let server = SmtpServer::start(&Options { mail: vec![Reply::line("421 4.3.2 closing")], ..Options::default() });
+    let mailer = mailer(&database, &clock, Transport::Smtp(settings(&server, Encryption::None)));
+    queue(&database, &clock, &imported(1, "a@example.org")).await;
+    assert_eq!(mailer.deliver_due().await.unwrap().sent, 0);
+    clock.shift_wall(TimeDelta::days(-1));
+    clock.advance(Duration::from_secs(15 * 60));
+    assert_eq!(mailer.deliver_due().await.unwrap().sent, 1);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //! says.
 
 use std::collections::BTreeMap;
+use std::future::{Future, ready};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +40,8 @@ enum Act {
     Panic,
     /// Lets its turn breathe and says when it has one again.
     Breathe(oneshot::Sender<()>),
+    /// Gives its turn back and says whether it may.
+    Rest(oneshot::Sender<bool>),
 }
 
 impl Begun {
@@ -48,6 +51,12 @@ impl Begun {
 
     fn act(&self, act: Act) {
         assert!(self.act.send(act).is_ok(), "the job has returned already");
+    }
+
+    async fn rests(&self) -> bool {
+        let (sender, done) = oneshot::channel();
+        self.act(Act::Rest(sender));
+        done.await.unwrap()
     }
 }
 
@@ -71,6 +80,9 @@ impl Runner for ToldRunner {
                 Act::Breathe(done) => {
                     turn.breathe().await;
                     let _ = done.send(());
+                }
+                Act::Rest(done) => {
+                    let _ = done.send(turn.rest());
                 }
             }
         }
@@ -100,6 +112,16 @@ struct Daemon {
 
 impl Daemon {
     fn start(database: &Database, owners: &Path, parallel: usize) -> Self {
+        Self::start_beside(database, owners, parallel, ready(()))
+    }
+
+    /// With something else that the owner does.
+    fn start_beside(
+        database: &Database,
+        owners: &Path,
+        parallel: usize,
+        others: impl Future<Output = ()> + Send + 'static,
+    ) -> Self {
         let clock = Clock::manual(start());
         let (sender, begun) = mpsc::unbounded_channel();
         let runner = Arc::new(ToldRunner { database: database.clone(), begun: sender });
@@ -110,13 +132,14 @@ impl Daemon {
             poll: Duration::from_secs(1),
             retry_first: Duration::from_secs(5),
             retry_max: Duration::from_secs(600),
+            longest_wait: Duration::from_secs(1200),
             attempts: 3,
             strikes: 5,
             owners: owners.to_owned(),
         };
         let queue = Queue::new(database.clone(), clock.clone(), settings, runner);
         let (owner, handle, stop) = (queue.owner(), queue.handle(), CancellationToken::new());
-        let work = tokio::spawn(queue.run(stop.clone()));
+        let work = tokio::spawn(queue.run(stop.clone(), others));
         Self { clock, owner, handle, begun, stop, work }
     }
 
@@ -176,6 +199,7 @@ async fn insert(database: &Database, number: u128, account: &str) {
         source_key: None,
         again: false,
         retry_of: None,
+        with_handlers: None,
         created_at: start(),
     };
     jobs::insert(database, &job).await.unwrap();
@@ -288,6 +312,35 @@ on_both_databases! {
             }
         }
         assert_eq!(ended, 13);
+        daemon.handle.idle().await;
+    }
+
+    async fn jobs_that_rest_keep_no_other_accounts_from_beginning_and_only_so_many_may(database: TestDatabase) {
+        let owners = tempfile::tempdir().unwrap();
+        for (number, account) in ["a", "b", "c", "d", "e", "f", "g", "h", "i"].into_iter().enumerate() {
+            insert(&database, u128::try_from(number).unwrap(), account).await;
+        }
+        let mut daemon = Daemon::start(&database, owners.path(), 1);
+        let mut open = Vec::new();
+        for _ in 0..4 {
+            let begun = daemon.next().await;
+            assert!(begun.rests().await);
+            open.push(begun);
+        }
+        let fifth = daemon.next().await;
+        assert_eq!(fifth.number(), 4);
+        assert!(!fifth.rests().await, "four rest already");
+        daemon.begins_nothing().await;
+        assert_eq!(count(&database, JobState::Running).await, 8, "no more than four beside them are open");
+        fifth.act(Act::End(JobState::Succeeded));
+        for number in 5..9 {
+            let begun = daemon.next().await;
+            assert_eq!(begun.number(), number);
+            begun.act(Act::End(JobState::Succeeded));
+        }
+        for begun in open {
+            begun.act(Act::End(JobState::Succeeded));
+        }
         daemon.handle.idle().await;
     }
 
@@ -451,6 +504,26 @@ on_both_databases! {
         let view = daemon.until(&database, 1, |view| view.attempts == 1).await;
         assert_eq!(view.state, JobState::Queued);
         daemon.begins_nothing().await;
+    }
+
+    async fn an_owner_shows_that_it_lives_until_everything_it_does_has_ended(database: TestDatabase) {
+        let owners = tempfile::tempdir().unwrap();
+        let locks = || std::fs::read_dir(owners.path()).unwrap().count();
+        let (reached, is_reached) = oneshot::channel();
+        let (end, ended) = oneshot::channel::<()>();
+        let others = async move {
+            reached.send(()).unwrap();
+            ended.await.unwrap();
+        };
+        let daemon = Daemon::start_beside(&database, owners.path(), 2, others);
+        daemon.handle.look().await;
+        daemon.stop.cancel();
+        is_reached.await.unwrap();
+        // What dies now holds leases without a job.
+        assert_eq!(locks(), 1);
+        end.send(()).unwrap();
+        daemon.work.await.unwrap();
+        assert_eq!(locks(), 0);
     }
 
     async fn a_soft_stop_waits_for_the_chunk_and_gives_every_job_back(database: TestDatabase) {

@@ -1,70 +1,20 @@
 //! The daemon as systemd and an admin see it: readiness, signals, one daemon per root, log lines.
 
 use std::fs;
-use std::io::ErrorKind;
-use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::net::TcpListener;
+use std::path::Path;
 use std::time::Duration;
 
 use eventferry::db::{Database, DatabaseOptions, Sql};
 use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::fixtures::archive::Archive;
 use crate::support::binary::{Process, eventferry, run, run_to_end};
 use crate::support::postgres::PostgresDatabase;
+use crate::support::service::Service;
 
 /// Where the journal of a machine listens, see `systemd-journald.socket`.
 const JOURNAL: &str = "/run/systemd/journal/socket";
-
-/// A root, and the socket on which systemd would listen.
-struct Service {
-    folder: TempDir,
-    socket: UnixDatagram,
-}
-
-impl Service {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir_all(folder.path().join("root/inbox")).unwrap();
-        let socket = UnixDatagram::bind(folder.path().join("notify")).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        Self { folder, socket }
-    }
-
-    fn root(&self) -> PathBuf {
-        self.folder.path().join("root")
-    }
-
-    /// The command, told where systemd listens.
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = eventferry(&self.root(), args);
-        command.env("NOTIFY_SOCKET", self.folder.path().join("notify"));
-        command
-    }
-
-    /// Waits until the daemon says a line, and gives every line up to it.
-    fn said(&self, wanted: &str) -> Vec<String> {
-        let mut said = Vec::new();
-        while !said.iter().any(|line| line == wanted) {
-            let mut buffer = [0; 4096];
-            let length =
-                self.socket.recv(&mut buffer).unwrap_or_else(|error| panic!("no {wanted} ({error}): {said:?}"));
-            said.extend(String::from_utf8_lossy(&buffer[..length]).lines().map(str::to_owned));
-        }
-        said
-    }
-
-    fn assert_silent(&self) {
-        self.socket.set_nonblocking(true).unwrap();
-        let mut buffer = [0; 4096];
-        let received =
-            self.socket.recv(&mut buffer).map(|length| String::from_utf8_lossy(&buffer[..length]).into_owned());
-        assert_eq!(received.as_ref().map_err(std::io::Error::kind), Err(ErrorKind::WouldBlock), "{received:?}");
-        self.socket.set_nonblocking(false).unwrap();
-    }
-}
 
 async fn open(url: String) -> Database {
     Database::open(&DatabaseOptions { url, connections: 2, busy_timeout: Duration::from_secs(10) }).await.unwrap()
@@ -122,6 +72,26 @@ async fn what_lay_in_the_inbox_at_the_start_was_found_by_the_first_scan() {
     assert_eq!(process.ended().code, 0);
 }
 
+#[test]
+fn waiting_for_a_server_that_does_not_answer_is_said_and_ended_by_a_signal() {
+    let service = Service::new();
+    let archive = service.root().join("a.zip");
+    fs::write(&archive, Archive::flat().zip()).unwrap();
+    // It takes connections, and never says a word.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = silent.local_addr().unwrap().to_string();
+    let url = format!("database.url=postgres://u:p@{place}/x");
+    let import = ["import", archive.to_str().unwrap()];
+    for (args, code) in [(&["run"][..], 0), (&import[..], 3), (&["export", "all"][..], 3)] {
+        let mut process = Process::start(service.command(&[&["--set", &url], args].concat()));
+        process.wait_for(&format!("cannot reach PostgreSQL at {place} yet; trying for 30 s"));
+        process.terminate();
+        let ended = process.ended();
+        assert_eq!((ended.code, ended.out.as_str()), (code, ""), "{args:?}: {ended:?}");
+        assert!(ended.err.contains("stopped before the database was open"), "{args:?}: {ended:?}");
+    }
+}
+
 #[tokio::test]
 async fn with_a_locked_database_it_is_never_ready() {
     let service = Service::new();
@@ -141,7 +111,7 @@ fn a_second_daemon_on_the_same_root_is_refused_with_one_line() {
     let mut process = Process::start(first.command(&["run"]));
     first.said("READY=1");
     let mut command = eventferry(&first.root(), &["run"]);
-    command.env("NOTIFY_SOCKET", second.folder.path().join("notify"));
+    command.env("NOTIFY_SOCKET", second.socket_path());
     for command in [command, eventferry(&first.root(), &["run", "--once"])] {
         let ended = run_to_end(command);
         assert_eq!((ended.code, ended.out.as_str()), (3, ""), "{ended:?}");
@@ -160,7 +130,7 @@ fn a_second_daemon_on_the_same_root_is_refused_with_one_line() {
 #[test]
 fn the_daemon_does_the_work_of_an_import_on_its_root() {
     let service = Service::new();
-    let file = service.folder.path().join("harbour.zip");
+    let file = service.folder().join("harbour.zip");
     fs::write(&file, Archive::flat().zip()).unwrap();
     let process = Process::start(service.command(&["run"]));
     service.said("READY=1");
@@ -186,6 +156,26 @@ fn a_watchdog_hears_of_it_as_long_as_it_runs() {
     assert_eq!(process.ended().code, 0);
 }
 
+#[tokio::test]
+async fn a_manager_that_does_not_read_what_it_is_told_holds_nothing_up() {
+    let service = Service::new();
+    let mut command = service.command(&["--set", "inbox.settle=10ms", "run"]);
+    // A sign of life every ten milliseconds: the socket is full long before the archive is in.
+    command.env("WATCHDOG_USEC", "30000");
+    let mut process = Process::start(command);
+    service.said("READY=1");
+    for number in 0..3 {
+        fs::write(service.root().join(format!("inbox/{number}.zip")), Archive::flat().zip()).unwrap();
+    }
+    let database = open_in(&service.root()).await;
+    while count(&database, "SELECT count(*) FROM jobs WHERE source_state = 'moved'").await < 3 {
+        process.assert_alive();
+    }
+    database.close().await;
+    process.terminate();
+    assert_eq!(process.ended().code, 0);
+}
+
 #[test]
 fn without_a_journal_text_goes_to_stderr_and_says_so() {
     let service = Service::new();
@@ -200,6 +190,33 @@ fn without_a_journal_text_goes_to_stderr_and_says_so() {
     let ready = lines.iter().find(|line| line.contains("ready: archives that are dropped are imported"));
     assert!(ready.unwrap().contains("INFO"), "{lines:?}");
     assert!(lines.last().unwrap().ends_with("stopped"), "{lines:?}");
+}
+
+#[test]
+fn the_log_names_the_file_of_each_job_and_says_why_one_failed_and_who_is_told() {
+    let service = Service::new();
+    let inbox = service.root().join("inbox");
+    fs::write(inbox.join("harbour.zip"), Archive::flat().zip()).unwrap();
+    fs::write(inbox.join("bad\nname.zip"), "no zip at all").unwrap();
+    fs::create_dir(inbox.join("strangers")).unwrap();
+    fs::write(inbox.join("strangers/a.zip"), "x").unwrap();
+    let once = ["--set", "inbox.settle=10ms", "run", "--once"];
+    let text = run(&service.root(), &once).err;
+    let has = |words: &[&str]| text.lines().any(|line| words.iter().all(|word| line.contains(word)));
+    for archive in ["archive=\"harbour.zip\"", "archive=\"bad"] {
+        for event in ["Claimed an archive", "a job begins", "a job has ended"] {
+            assert!(has(&[event, archive]), "{event}, {archive}: {text}");
+        }
+    }
+    assert!(has(&["a job has ended", "archive=\"bad", "state=\"failed\"", "reason=\""]), "{text}");
+    assert!(!has(&["archive=\"harbour.zip\"", "reason="]), "{text}");
+    assert!(has(&["a file stays in the inbox; `mail.admin` is not set", "strangers"]), "{text}");
+    assert!(text.lines().all(|line| line.contains(" INFO ")), "a name stays on its line: {text}");
+
+    fs::create_dir(inbox.join("others")).unwrap();
+    fs::write(inbox.join("others/a.zip"), "x").unwrap();
+    let text = run(&service.root(), &[&["--set", "mail.admin=admin@example.org"], &once[..]].concat()).err;
+    assert!(text.contains("a file stays in the inbox; the admin is told"), "{text}");
 }
 
 #[test]

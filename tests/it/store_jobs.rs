@@ -10,7 +10,7 @@ use eventferry::store::jobs::{
 };
 use uuid::Uuid;
 
-use crate::support::databases::on_both_databases;
+use crate::support::databases::{TestDatabase, on_both_databases};
 
 /// Ids that sort by their number.
 fn id(number: u128) -> JobId {
@@ -39,6 +39,7 @@ fn new_job(number: u128, account: &str) -> NewJob {
         source_key: None,
         again: false,
         retry_of: None,
+        with_handlers: None,
         created_at: start(),
     }
 }
@@ -144,6 +145,7 @@ on_both_databases! {
             source_key: None,
             again: true,
             retry_of: Some(id(3)),
+            with_handlers: None,
             related_job: None,
             created_at: start(),
             run_at: start(),
@@ -166,6 +168,8 @@ on_both_databases! {
             result_folder: None,
             source_state: SourceState::Held,
             source_path: None,
+            is_held: false,
+            waits_detail: None,
         });
     }
 
@@ -564,7 +568,7 @@ on_both_databases! {
         let mut tx = database.begin().await.unwrap();
         jobs::freeze(&mut tx, &lease, &frozen()).await.unwrap();
         tx.commit().await.unwrap();
-        assert_eq!(jobs::sources_to_move(&database, 10).await.unwrap(), []);
+        assert_eq!(jobs::sources_to_move(&database, None, None, 10).await.unwrap(), []);
         assert_eq!(end(&database, &lease, JobState::Partial).await, None);
 
         let view = job(&database, 1).await;
@@ -575,12 +579,12 @@ on_both_databases! {
         assert_eq!(view.source_state, SourceState::Leaving);
         assert_eq!(jobs::state_of(&database, id(1)).await.unwrap(), Some(JobState::Partial));
 
-        let to_move = jobs::sources_to_move(&database, 10).await.unwrap();
+        let to_move = jobs::sources_to_move(&database, None, None, 10).await.unwrap();
         assert_eq!(to_move.len(), 1);
         assert_eq!((to_move[0].job, to_move[0].state, to_move[0].finished_at), (id(1), JobState::Partial, after(50)));
-        jobs::mark_moved(&database, id(1), "done/a/archive-1.zip").await.unwrap();
-        jobs::mark_moved(&database, id(1), "elsewhere").await.unwrap();
-        assert_eq!(jobs::sources_to_move(&database, 10).await.unwrap(), []);
+        jobs::mark_moved(&database, id(1), Some("done/a/archive-1.zip")).await.unwrap();
+        jobs::mark_moved(&database, id(1), Some("elsewhere")).await.unwrap();
+        assert_eq!(jobs::sources_to_move(&database, None, None, 10).await.unwrap(), []);
         let view = job(&database, 1).await;
         assert_eq!((view.source_state, view.source_path.as_deref()), (SourceState::Moved, Some("done/a/archive-1.zip")));
     }
@@ -642,4 +646,41 @@ fn frozen() -> Frozen {
         archive_sha256: Some("00ff".to_owned()),
         related_job: None,
     }
+}
+
+const TAKE_IDS: Sql = Sql::same("take ids", "UPDATE id_counters SET next_id = next_id + 1 WHERE name = 'sessions'");
+
+/// A chunk takes ids and then writes its job's checkpoint, or the other way round. A sign of life that held one job while it
+/// waited for the other closed the circle.
+#[tokio::test]
+async fn a_sign_of_life_never_locks_out_two_chunks_on_postgres() {
+    let database = TestDatabase::postgres().await;
+    for number in [1, 2] {
+        insert(&database, new_job(number, "a")).await;
+    }
+    let (first, _) = claim(&database, &request(1)).await;
+    let (second, _) = claim(&database, &request(1)).await;
+    let mut chunk_of_first = database.begin().await.unwrap();
+    chunk_of_first.execute(&TAKE_IDS, &[]).await.unwrap();
+    let mut chunk_of_second = database.begin().await.unwrap();
+    jobs::checkpoint(&mut chunk_of_second, &second, &checkpoint_at(1)).await.unwrap();
+    let beating = tokio::spawn({
+        let database = Database::clone(&database);
+        async move { jobs::beat(&database, owner(1)).await }
+    });
+    let waiting = Sql::same(
+        "look for a lock",
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+    );
+    while database.fetch_all(&waiting, &[]).await.unwrap()[0].get::<i64>(0).unwrap() == 0 {}
+    let first_ends = async {
+        jobs::checkpoint(&mut chunk_of_first, &first, &checkpoint_at(1)).await.unwrap();
+        chunk_of_first.commit().await.unwrap();
+    };
+    let second_ends = async {
+        chunk_of_second.execute(&TAKE_IDS, &[]).await.unwrap();
+        chunk_of_second.commit().await.unwrap();
+    };
+    tokio::join!(first_ends, second_ends);
+    assert_eq!(beating.await.unwrap().unwrap(), [(id(1), first.epoch), (id(2), second.epoch)]);
 }

@@ -77,6 +77,33 @@ fn the_state_folder_has_one_mode_in_both_files() {
     assert!(found, "no entry `{expected}`");
 }
 
+/// Debian 12 has no `/etc/sysusers.d`.
+#[test]
+fn the_readme_makes_the_folders_that_it_installs_into() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let installed: Vec<&str> = readme.lines().filter(|line| line.contains(" systemd/eventferry.")).collect();
+    assert_eq!(installed.len(), 3, "{installed:?}");
+    for line in installed {
+        assert!(line.starts_with("sudo install -D -m 644 ") && !line.ends_with('/'), "{line}");
+    }
+}
+
+#[test]
+fn the_folder_of_an_account_is_made_like_the_inbox() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let entries = entries(&read("eventferry.tmpfiles"));
+    let inbox = entries.iter().map(|entry| entry.split_whitespace().collect::<Vec<_>>());
+    let inbox = inbox.into_iter().find(|words| words[1] == "/var/lib/eventferry/inbox").unwrap();
+    let [path, mode, user, group] = [inbox[1], inbox[2], inbox[3], inbox[4]];
+    let command = format!("sudo install -d -o {user} -g {group} -m {mode} {path}/berlin");
+    assert!(readme.lines().any(|line| line == command), "README.md does not say `{command}`");
+    let entry = format!("# d {path}/berlin {mode} {user} {group} -");
+    assert!(
+        read("eventferry.tmpfiles").lines().any(|line| line == entry),
+        "eventferry.tmpfiles does not say `{entry}`"
+    );
+}
+
 /// The unit as a file in `folder`, with the binary under test in place of the installed one.
 fn unit_in(folder: &Path) -> PathBuf {
     let unit = read("eventferry.service");

@@ -23,6 +23,18 @@ fn an_empty_file_is_refused() {
 #[test]
 fn a_file_that_is_no_zip_is_refused() {
     assert_eq!(refusal(b"%PDF-1.7", &limits()), (FaultCode::NotAZip, None));
+    let kinds = [
+        (&b"Rar!\x1a\x07\0 and so on"[..], "a RAR archive"),
+        (b"7z\xbc\xaf\x27\x1c\0\x04", "a 7z archive"),
+        (b"\x1f\x8b\x08", "a gzip file"),
+        (b"\xef\xbb\xbf\n[1]", "JSON text"),
+        (b"{", "JSON text"),
+    ];
+    for (bytes, kind) in kinds {
+        let Err(OpenError::Fault(fault)) = Archive::open(file_of(bytes), &limits()) else { unreachable!() };
+        assert_eq!(fault.code, FaultCode::NotAZip);
+        assert_eq!(fault.message, format!("the file is no zip archive but {kind}, whatever its name says"));
+    }
 }
 
 #[test]

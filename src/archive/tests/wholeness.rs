@@ -71,6 +71,18 @@ fn a_file_that_waits_for_its_bytes_is_incomplete() {
 }
 
 #[test]
+fn a_file_that_is_allocated_and_not_filled_from_its_beginning_is_incomplete() {
+    let bytes = small();
+    let file = file_of(b"");
+    file.set_len(bytes.len() as u64).unwrap();
+    for at in (0..bytes.len()).rev() {
+        assert!(matches!(probe(&file).unwrap(), Wholeness::Incomplete { .. }), "{at}");
+        std::os::unix::fs::FileExt::write_all_at(&file, &bytes[at..=at], at as u64).unwrap();
+    }
+    assert_eq!(probe(&file).unwrap(), Wholeness::Whole);
+}
+
+#[test]
 fn a_file_of_which_only_beginning_and_end_are_there_is_incomplete() {
     let bytes = small();
     let second = 30 + "nested.zip".len() + zip(vec![stored("inner", b"1")]).len();
@@ -82,7 +94,7 @@ fn a_file_of_which_only_beginning_and_end_are_there_is_incomplete() {
 
 #[test]
 fn other_files_are_no_zips() {
-    for bytes in [&b"hello"[..], b"P", b"PK", b"PK\x03", b"PKZIP", b"MZ\x90\0", b"\0\0\0\0", b"PK\x07\x08"] {
+    for bytes in [&b"hello"[..], b"P", b"PK", b"PK\x03", b"PKZIP", b"MZ\x90\0", b"\0\0\0\x01", b"PK\x07\x08"] {
         let expected_incomplete = matches!(bytes, b"P" | b"PK" | b"PK\x03");
         assert_eq!(is_incomplete(bytes), expected_incomplete, "{bytes:?}");
         assert_eq!(look(bytes) == Wholeness::NotZip, !expected_incomplete, "{bytes:?}");

@@ -1,6 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
-use std::io::{self, Cursor, Read};
+use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 
 use super::build::{file_of, open, read};
 use crate::archive::{Wholeness, Writer, probe};
@@ -70,4 +70,61 @@ fn an_error_of_the_reader_comes_through() {
 #[test]
 fn a_zip_without_entries_is_written() {
     assert!(open(&write(&[])).entries().is_empty());
+}
+
+/// A disk on which the call after so many is refused; those after it are not.
+#[derive(Debug)]
+struct Brittle {
+    bytes: Cursor<Vec<u8>>,
+    calls_left: Option<u32>,
+}
+
+impl Brittle {
+    fn call(&mut self) -> io::Result<()> {
+        self.calls_left = match self.calls_left {
+            Some(0) => {
+                self.calls_left = None;
+                return Err(io::Error::from(io::ErrorKind::StorageFull));
+            }
+            left => left.map(|left| left - 1),
+        };
+        Ok(())
+    }
+}
+
+impl Write for Brittle {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.call()?;
+        self.bytes.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Seek for Brittle {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.call()?;
+        self.bytes.seek(to)
+    }
+}
+
+#[test]
+fn whichever_call_the_disk_refuses_the_writer_ends_with_that_error_and_nothing_else() {
+    let write = |calls_left| {
+        let mut writer = Writer::new(Brittle { bytes: Cursor::default(), calls_left: Some(calls_left) });
+        writer.add("speakers", &mut [b'a'; 100_000].as_slice())?;
+        writer.add("images/a.png", &mut [b'b'; 100_000].as_slice())?;
+        writer.add_with("event", |entry| entry.write_all(b"{}"))?;
+        writer.finish()
+    };
+    let whole = write(u32::MAX).unwrap().bytes.into_inner();
+    let mut refused = 0;
+    while let Err(error) = write(refused) {
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull, "call {refused}: {error}");
+        refused += 1;
+    }
+    assert!(refused > 20, "{refused}");
+    assert_eq!(write(refused).unwrap().bytes.into_inner(), whole);
 }

@@ -15,6 +15,7 @@ pub(super) async fn run(
     database: &Database,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
+    context.may_list(args.account.as_deref(), database).await?;
     // One more than is shown tells whether there are more.
     let rows = events::list(database, args.account.as_deref(), args.after, i64::from(args.limit) + 1).await?;
     let shown = usize::try_from(args.limit).unwrap_or(usize::MAX);

@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 
+use super::super::daemon::Daemon;
 use super::super::show::{lasting, safe};
 use crate::clock::Timestamp;
 use crate::model::{JobId, JobState};
-use crate::store::jobs::{JobView, SourceState};
+use crate::store::jobs::{JobView, SourceState, waiting_text};
 
 /// A job as `--json` prints it; fields may be added.
 #[derive(Clone, Debug, Serialize)]
@@ -28,6 +29,8 @@ pub(in crate::cli) struct JobDocument {
     pub(in crate::cli) retry_of: Option<JobId>,
     pub(in crate::cli) related_job: Option<JobId>,
     pub(in crate::cli) again: bool,
+    /// Whether handlers are called; none where neither a command nor the archive has said so.
+    pub(in crate::cli) with_handlers: Option<bool>,
     pub(in crate::cli) cancel_requested: bool,
     pub(in crate::cli) attempts: u64,
     pub(in crate::cli) outages: u64,
@@ -50,6 +53,11 @@ pub(in crate::cli) struct ArchiveDocument {
 #[derive(Clone, Debug, Serialize)]
 pub(in crate::cli) struct WaitDocument {
     pub(in crate::cli) reason: Option<String>,
+    /// Whether the reason is a sentence that says what is out of order, instead of something that is waited for.
+    #[serde(skip)]
+    pub(in crate::cli) is_trouble: bool,
+    /// More about it: `1,940 undelivered`.
+    pub(in crate::cli) detail: Option<String>,
     pub(in crate::cli) since: Timestamp,
     /// When it is tried next, as far as time alone decides.
     pub(in crate::cli) due: Timestamp,
@@ -74,7 +82,8 @@ pub(in crate::cli) struct EventDocument {
 
 impl From<&JobView> for JobDocument {
     fn from(job: &JobView) -> Self {
-        let is_waiting = !job.state.is_final() && job.state != JobState::Running;
+        let is_held = job.state == JobState::Running && job.waits_for.is_some();
+        let is_waiting = (!job.state.is_final() && job.state != JobState::Running) || is_held;
         Self {
             id: job.id,
             kind: job.kind.clone(),
@@ -90,6 +99,8 @@ impl From<&JobView> for JobDocument {
             finished_at: job.finished_at,
             waits: is_waiting.then(|| WaitDocument {
                 reason: job.waits_for.clone(),
+                is_trouble: job.waits_for.is_some() && job.waits_for == job.last_trouble,
+                detail: job.waits_detail.clone(),
                 since: job.waits_since.unwrap_or(job.created_at),
                 due: job.run_at,
                 job: job.blocked_on,
@@ -101,6 +112,7 @@ impl From<&JobView> for JobDocument {
             retry_of: job.retry_of,
             related_job: job.related_job,
             again: job.again,
+            with_handlers: job.with_handlers,
             cancel_requested: job.cancel_requested,
             attempts: job.attempts,
             outages: job.outages,
@@ -117,11 +129,18 @@ impl From<&JobView> for JobDocument {
 }
 
 /// What there is to say about a job now, in one line: what it waits for, how far it is, or how it ended.
-pub(in crate::cli) fn describe(job: &JobDocument, now: Timestamp) -> String {
+pub(in crate::cli) fn describe(job: &JobDocument, now: Timestamp, daemon: &Daemon) -> String {
     let told = match (&job.waits, &job.progress, &job.summary) {
         (Some(waits), _, _) => {
-            let reason = waits.reason.as_deref().unwrap_or("a free worker");
-            format!("waits for {reason}, for {}", lasting(now - waits.since))
+            let lasting = lasting(now - waits.since);
+            match (&waits.reason, &waits.detail, daemon.none_here("works on it")) {
+                (Some(reason), Some(detail), _) => waiting_text(reason, waits.since, Some(detail)),
+                (Some(reason), None, _) if waits.is_trouble => format!("has waited for {lasting}: {reason}"),
+                (None, _, Some(none_here)) => format!("waits, for {lasting}; {none_here}"),
+                (reason, _, _) => {
+                    format!("waits for {}, for {lasting}", reason.as_deref().unwrap_or("a free worker"))
+                }
+            }
         }
         (None, Some(progress), _) => progress.clone(),
         (None, None, Some(summary)) => summary.clone(),
@@ -177,11 +196,14 @@ mod tests {
             result_folder: None,
             source_state: SourceState::Held,
             source_path: None,
+            with_handlers: None,
+            is_held: false,
+            waits_detail: None,
         }
     }
 
     fn line(job: &JobView) -> String {
-        describe(&JobDocument::from(job), now())
+        describe(&JobDocument::from(job), now(), &Daemon::Running { process: 1 })
     }
 
     #[test]
@@ -197,7 +219,36 @@ mod tests {
             ..job(JobState::Blocked)
         };
         assert_eq!(line(&blocked), "waits for job 7 (`other.zip`), an import into the same event, for 3 min");
-        assert_eq!(line(&job(JobState::Queued)), "waits for a free worker, for 10 min");
+        let queued = job(JobState::Queued);
+        assert_eq!(line(&queued), "waits for a free worker, for 10 min");
+        let alone = describe(&JobDocument::from(&queued), now(), &Daemon::Stopped);
+        assert_eq!(alone, "waits, for 10 min; no daemon runs here, `eventferry run` works on it");
+    }
+
+    #[test]
+    fn a_job_that_waits_because_something_is_out_of_order_says_what_in_a_sentence() {
+        let trouble = Some("the result files cannot be written: no; let eventferry write to `/srv/out`".to_owned());
+        let paused = JobView {
+            waits_for: trouble.clone(),
+            last_trouble: trouble,
+            waits_since: Some(now() - TimeDelta::seconds(14)),
+            ..job(JobState::Paused)
+        };
+        assert_eq!(
+            line(&paused),
+            "has waited for 14 s: the result files cannot be written: no; let eventferry write to `/srv/out`"
+        );
+    }
+
+    #[test]
+    fn a_running_job_that_waits_for_a_handler_says_for_which_and_how_much_is_left() {
+        let held = JobView {
+            waits_for: Some("handler `tickets`".to_owned()),
+            waits_since: Some("2026-09-21T14:02:11Z".parse().unwrap()),
+            waits_detail: Some("1,940 undelivered".to_owned()),
+            ..job(JobState::Running)
+        };
+        assert_eq!(line(&held), "waiting for handler `tickets` since 14:02, 1,940 undelivered");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use super::super::daemon;
 use super::super::show::{Tone, cell, short_ids, time, toned, write_json, write_table};
 use super::super::{Context, Failure, Loudness};
 use super::{JobDocument, ListArgs, describe};
@@ -15,6 +16,7 @@ pub(super) async fn run(
     database: &Database,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
+    context.may_list(args.account.as_deref(), database).await?;
     // One more than is shown tells whether there are more.
     let filter = Filter { account: args.account.clone(), states: args.state.clone(), limit: args.limit + 1 };
     let mut found: Vec<JobDocument> = jobs::list(database, &filter).await?.iter().map(JobDocument::from).collect();
@@ -40,7 +42,7 @@ pub(super) fn write_list(found: &[JobDocument], context: &Context, out: &mut dyn
         }
         return Ok(());
     }
-    let now = context.clock.now();
+    let (now, daemon) = (context.clock.now(), daemon::look(&context.settings));
     let ids = short_ids(context.screen, &found.iter().map(|job| job.id).collect::<Vec<_>>());
     let rows = found.iter().zip(ids).map(|(job, id)| {
         vec![
@@ -49,7 +51,7 @@ pub(super) fn write_list(found: &[JobDocument], context: &Context, out: &mut dyn
             cell(&job.account),
             cell(&job.archive.name),
             cell(time(job.created_at)),
-            cell(describe(job, now)),
+            cell(describe(job, now, &daemon)),
         ]
     });
     write_table(out, context.screen, &["Job", "State", "Account", "Archive", "Dropped", ""], rows.collect())?;

@@ -26,6 +26,7 @@ pub(super) async fn run(
     let old = find(database, &args.id).await?;
     let source = source_of(&old, context)?;
     refuse_twice(&old, database).await?;
+    context.may_add_work()?;
     let new = JobId(context.clock.new_id());
     let order = CopyOrder {
         job: new,
@@ -33,6 +34,7 @@ pub(super) async fn run(
         archive_name: Some(&old.archive_name),
         again: true,
         retry_of: Some(old.id),
+        with_handlers: old.with_handlers,
     };
     // The claim is locked until its row is there, so that no daemon takes it for a half.
     let held =
@@ -48,6 +50,7 @@ pub(super) async fn run(
         source_key: old.source_key.clone(),
         again: true,
         retry_of: Some(old.id),
+        with_handlers: old.with_handlers,
         created_at: held.claimed.claimed,
     };
     let inserted = jobs::insert(database, &row).await?;

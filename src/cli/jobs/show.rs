@@ -6,6 +6,7 @@ use std::io::Write;
 
 use serde::Serialize;
 
+use super::super::daemon;
 use super::super::mail::MailDocument;
 use super::super::show::{
     Cell, Tone, cell, grouped, number, path, safe, size, time, time_and_age, toned, write_facts, write_heading,
@@ -17,6 +18,7 @@ use crate::db::Database;
 use crate::model::report::{DatasetCounts, Datasets, LinkCounts, MediaCounts};
 use crate::model::{Code, Dataset, JobId, Problem, Report, Severity};
 use crate::outbox::{RESULT_FILE, TEXT_FILE};
+use crate::store::deliveries::{self, DeliveryState};
 use crate::store::jobs::JobKind;
 use crate::store::{mails, problems};
 
@@ -31,6 +33,8 @@ struct Everything {
     problem_counts: BTreeMap<Code, u64>,
     problems: Vec<Problem>,
     mails: Vec<MailDocument>,
+    /// Messages to handlers: how many are in each state, by handler.
+    messages: BTreeMap<String, BTreeMap<&'static str, u64>>,
 }
 
 #[derive(Serialize)]
@@ -52,7 +56,9 @@ pub(super) async fn run(
     if args.json {
         return Ok(write_json(out, &everything)?);
     }
-    write_facts(out, context.screen, facts(&everything.job, context))?;
+    let mut facts = facts(&everything.job, context);
+    facts.extend(everything.messages.iter().map(|(handler, states)| ("Messages", messages(handler, states))));
+    write_facts(out, context.screen, facts)?;
     if let Some(counts) = &everything.counts {
         write_counts(counts, context, out)?;
     }
@@ -63,6 +69,10 @@ pub(super) async fn run(
 async fn gather(job: JobDocument, context: &Context, database: &Database) -> Result<Everything, Failure> {
     let kept = problems::list(database, job.id).await?;
     let mails = mails::of_job(database, job.id).await?.iter().map(MailDocument::from).collect();
+    let mut messages: BTreeMap<String, BTreeMap<&'static str, u64>> = BTreeMap::new();
+    for (handler, state, count) in deliveries::counts_of_job(database, job.id).await? {
+        messages.entry(handler).or_default().insert(state.as_str(), count);
+    }
     let report = read_report(&job, context);
     let mut problem_counts = BTreeMap::new();
     for problem in &kept {
@@ -75,7 +85,14 @@ async fn gather(job: JobDocument, context: &Context, database: &Database) -> Res
             (Some(counts), report.problem_counts)
         }
     };
-    Ok(Everything { job, counts, problem_counts, problems: kept, mails })
+    Ok(Everything { job, counts, problem_counts, problems: kept, mails, messages })
+}
+
+/// `tickets: 3 dead, 371 delivered, 12 pending`
+fn messages(handler: &str, states: &BTreeMap<&'static str, u64>) -> Cell {
+    let words: Vec<String> = states.iter().map(|(state, count)| format!("{} {state}", grouped(*count))).collect();
+    let tone = if states.contains_key(DeliveryState::Dead.as_str()) { Tone::Bad } else { Tone::Plain };
+    toned(format!("{handler}: {}", words.join(", ")), tone)
 }
 
 /// The result file, unless it is not there yet or retention has removed it.
@@ -103,7 +120,7 @@ fn facts(job: &JobDocument, context: &Context) -> Vec<(&'static str, Cell)> {
             facts.push((name, cell(value)));
         }
     };
-    add("", Some(describe(job, now)).filter(|line| !line.is_empty()));
+    add("", Some(describe(job, now, &daemon::look(&context.settings))).filter(|line| !line.is_empty()));
     add("Waits since", job.waits.as_ref().map(|waits| time_and_age(waits.since, now)));
     add("Tried again", job.waits.as_ref().filter(|waits| waits.due > now).map(|waits| time_and_age(waits.due, now)));
     add(if is_export { "Asked for" } else { "Dropped" }, Some(time_and_age(job.created_at, now)));
@@ -132,20 +149,38 @@ fn source(job: &JobDocument, context: &Context) -> String {
     }
 }
 
+type Figure = fn(&DatasetCounts) -> u64;
+
+/// The columns of the table of records: read and rebuilt are the sum of the others without what is gone.
+const FIGURES: [(&str, Figure); 8] = [
+    ("Read", |counts| counts.read),
+    ("Rebuilt", |counts| counts.rebuilt),
+    ("Created", |counts| counts.created),
+    ("Updated", |counts| counts.updated),
+    ("Unchanged", |counts| counts.unchanged),
+    ("Rejected", |counts| counts.rejected),
+    ("Merged", |counts| counts.merged),
+    ("Gone", |counts| counts.gone),
+];
+
+/// Columns that are there only where they have a figure.
+const RARE: [&str; 2] = ["Rebuilt", "Merged"];
+
 fn write_counts(counts: &Counts, context: &Context, out: &mut dyn Write) -> Result<(), Failure> {
     write_heading(out, "Records")?;
+    let has_figure = |figure: Figure| counts.datasets.values().any(|counts| figure(counts) > 0);
+    let figures: Vec<&(&str, Figure)> =
+        FIGURES.iter().filter(|(title, figure)| !RARE.contains(title) || has_figure(*figure)).collect();
     let row = |(dataset, counts): (&Dataset, &DatasetCounts)| {
-        let figures = [counts.read, counts.created, counts.updated, counts.unchanged, counts.rejected, counts.gone];
-        let mut row = vec![cell(dataset.as_str())];
-        row.extend(figures.map(number));
-        row
+        let figures = figures.iter().map(|(_, figure)| number(figure(counts)));
+        std::iter::once(cell(dataset.as_str())).chain(figures).collect::<Vec<Cell>>()
     };
     let has_any = |(_, counts): &(&Dataset, &DatasetCounts)| **counts != DatasetCounts::default();
     let rows: Vec<_> = counts.datasets.iter().filter(has_any).map(row).collect();
     if rows.is_empty() {
         writeln!(out, "None.")?;
     } else {
-        let header = ["Dataset", "Read", "Created", "Updated", "Unchanged", "Rejected", "Gone"];
+        let header: Vec<&str> = std::iter::once("Dataset").chain(figures.iter().map(|(title, _)| *title)).collect();
         write_table(out, context.screen, &header, rows)?;
     }
     let media = &counts.media;
@@ -206,9 +241,9 @@ fn example(problem: &Problem) -> String {
 }
 
 fn write_mails(mails: &[MailDocument], context: &Context, out: &mut dyn Write) -> Result<(), Failure> {
+    let (now, daemon) = (context.clock.now(), daemon::look(&context.settings));
     for mail in mails {
-        let now = context.clock.now();
-        let (line, tone) = mail.describe(now);
+        let (line, tone) = mail.describe(now, &daemon);
         let style = tone.style();
         let to = mail.recipient.as_deref().map(|to| format!(" to {}", safe(to))).unwrap_or_default();
         writeln!(out, "\nMail \"{}\"{to}: {style}{line}{style:#}", safe(&mail.subject))?;

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::super::daemon::{self, Daemon};
+use super::super::handlers::{self, HandlerDocument};
 use super::super::jobs::JobDocument;
 use super::super::mail::MailDocument;
 use super::super::show::{path, safe};
@@ -46,12 +47,15 @@ pub(super) struct Status {
     pub(super) root: String,
     pub(super) daemon: Daemon,
     pub(super) database: DatabaseStatus,
+    pub(super) inbox: InboxStatus,
     pub(super) free_space: Vec<FreeSpace>,
     pub(super) jobs: Jobs,
     /// Files in the inbox that are no jobs yet.
     pub(super) files: Vec<WaitingFile>,
     /// Exports at set times.
     pub(super) schedules: Vec<ScheduleStatus>,
+    /// Event handlers.
+    pub(super) handlers: Vec<HandlerDocument>,
     pub(super) mails: Mails,
     /// The newest troubles that the admin has not read.
     pub(super) told_admin: Vec<Told>,
@@ -64,6 +68,14 @@ pub(super) enum DatabaseStatus {
     Good { place: String },
     Missing { place: String },
     Failing { place: String, why: String },
+}
+
+/// The folder that archives are dropped into.
+#[derive(Serialize)]
+pub(super) struct InboxStatus {
+    pub(super) folder: String,
+    /// Whether it is there; what is not can be the folder of a file system that is not mounted.
+    pub(super) exists: bool,
 }
 
 /// The space of one file system.
@@ -156,22 +168,24 @@ pub(super) async fn gather(context: &Context) -> Gathered {
         root: path(&settings.folders().root),
         daemon: daemon::look(settings),
         database: DatabaseStatus::Missing { place: place.clone() },
+        inbox: InboxStatus { folder: path(&settings.folders().inbox), exists: settings.folders().inbox.is_dir() },
         free_space: free_space(settings),
         jobs: Jobs::default(),
         files: Vec::new(),
         schedules: schedules_of(settings, context.clock.now()),
+        handlers: Vec::new(),
         mails: Mails::default(),
         told_admin: Vec::new(),
     };
-    if let DatabaseAddress::Sqlite(file) = &settings.database.address
-        && !file.exists()
-    {
-        return Gathered { status, trouble: None };
-    }
-    let read = match context.open_database().await {
+    let opened = match context.has_database() {
+        Ok(false) => return Gathered { status, trouble: None },
+        Ok(true) => context.open_database().await,
+        Err(failure) => Err(failure),
+    };
+    let read = match opened {
         Err(failure) => Err(failure),
         Ok(database) => {
-            let read = read(&mut status, &database).await;
+            let read = read(&mut status, settings, &database).await;
             database.close().await;
             read.map_err(Failure::from)
         }
@@ -200,7 +214,7 @@ fn place_of(settings: &Settings) -> String {
     }
 }
 
-async fn read(status: &mut Status, database: &Database) -> Result<(), DbError> {
+async fn read(status: &mut Status, settings: &Settings, database: &Database) -> Result<(), DbError> {
     let counts = jobs::counts(database, None).await?;
     status.jobs.counts = Words(counts.into_iter().map(|(state, count)| (state.as_str(), count)).collect());
     let states = JobState::ALL.into_iter().filter(|state| !state.is_final()).collect();
@@ -225,6 +239,7 @@ async fn read(status: &mut Status, database: &Database) -> Result<(), DbError> {
             schedule.last_error = row.last_error;
         }
     }
+    status.handlers = handlers::gather(settings, database).await?;
     status.mails.counts =
         mails::counts(database).await?.into_iter().map(|(state, count)| (state.as_str(), count)).collect();
     for state in [MailState::Queued, MailState::Failed] {

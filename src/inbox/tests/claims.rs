@@ -171,7 +171,14 @@ async fn a_file_that_a_command_brings_is_copied_and_stays() {
     let original = setting.root.path().join("mine.zip");
     File::create(&original).unwrap().write_all(&zip).unwrap();
     let (job, old) = (JobId(setting.clock.new_id()), JobId(setting.clock.new_id()));
-    let order = CopyOrder { job, account: "pycon", archive_name: Some("theirs.zip"), again: true, retry_of: Some(old) };
+    let order = CopyOrder {
+        job,
+        account: "pycon",
+        archive_name: Some("theirs.zip"),
+        again: true,
+        retry_of: Some(old),
+        with_handlers: None,
+    };
     let held = copy_in(&setting.work(), &original, &order, Moment::now(&setting.clock)).unwrap();
     let claimed = held.claimed.clone();
     assert_eq!((claimed.account.as_str(), claimed.archive_name.as_str(), claimed.again), ("pycon", "theirs.zip", true));
@@ -193,6 +200,7 @@ async fn what_is_no_file_is_not_copied_and_nothing_is_left_of_the_try() {
         archive_name: None,
         again: false,
         retry_of: None,
+        with_handlers: None,
     };
     let now = Moment::now(&setting.clock);
     assert!(copy_in(&setting.work(), setting.root.path(), &order, now).is_err());
@@ -207,7 +215,8 @@ async fn a_half_copy_of_a_dead_command_is_removed() {
     let original = setting.root.path().join("mine.zip");
     File::create(&original).unwrap().write_all(b"PK").unwrap();
     let job = JobId(setting.clock.new_id());
-    let order = CopyOrder { job, account: "pycon", archive_name: None, again: false, retry_of: None };
+    let order =
+        CopyOrder { job, account: "pycon", archive_name: None, again: false, retry_of: None, with_handlers: None };
     drop(copy_in(&setting.work(), &original, &order, Moment::now(&setting.clock)).unwrap());
     let folder = setting.work().join(job.to_string());
     fs::remove_file(folder.join("source.zip")).unwrap();

@@ -1,5 +1,7 @@
 //! Seen, settled, incomplete.
 
+use std::collections::BTreeSet;
+
 use super::*;
 
 #[tokio::test]
@@ -114,6 +116,39 @@ async fn the_owner_of_an_incomplete_file_is_told_once_over_a_restart_and_growth_
     assert_eq!(setting.news().len(), 1);
     assert!(arrivals::list(&setting.database).await.unwrap().is_empty());
     running.stop().await;
+}
+
+#[tokio::test]
+async fn daemons_that_look_at_one_inbox_tell_of_a_file_under_one_key_and_of_the_next_under_another() {
+    let mut setting = Setting::new().await;
+    let zip = small_zip(&[b'x'; 500]);
+    setting.drop_file("pycon/half.zip", &zip[..100]);
+    setting.drop_file("hard.zip", &zip);
+    fs::hard_link(setting.inbox().join("hard.zip"), setting.root.path().join("other")).unwrap();
+    let mut keys = Vec::new();
+    for daemon in 0..3 {
+        // One that knows nothing of what the other has seen.
+        setting.database = database_in(setting.root.path(), &format!("{daemon}.db")).await;
+        if daemon == 2 {
+            setting.append("pycon/half.zip", &zip[100..200]);
+        }
+        let told_before = setting.news().len();
+        let mut running = setting.start().await;
+        running.pass(7).await;
+        running.pass(900).await;
+        running.stop().await;
+        keys.push(setting.news()[told_before..].iter().flat_map(subject_keys).collect::<BTreeSet<_>>());
+    }
+    assert_eq!(keys[0].len(), 2, "{keys:?}");
+    assert_eq!(keys[0], keys[1]);
+    assert_eq!(keys[0].intersection(&keys[2]).count(), 1, "only the one that has not changed: {keys:?}");
+}
+
+fn subject_keys(news: &InboxNews) -> Vec<String> {
+    match news {
+        InboxNews::Incomplete(told) => vec![told.subject_key.clone()],
+        InboxNews::Refused(refusals) => refusals.iter().map(|refusal| refusal.subject_key.clone()).collect(),
+    }
 }
 
 #[tokio::test]

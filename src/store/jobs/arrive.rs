@@ -25,6 +25,8 @@ pub struct NewJob {
     pub again: bool,
     /// The job that this one repeats.
     pub retry_of: Option<JobId>,
+    /// Whether handlers are called; none where the archive or its account says so.
+    pub with_handlers: Option<bool>,
     /// When the file was claimed.
     pub created_at: Timestamp,
 }
@@ -75,9 +77,9 @@ const INSERT: Sql = Sql::same(
     "insert a job",
     "INSERT INTO jobs (id, kind, account, state, archive_name, archive_bytes, source_key, source_turn, again, retry_of, \
      created_at, run_at, epoch, beat, attempts, outages, strikes, cancel_requested, waits_for, waits_since, blocked_on, \
-     stage_done, stage_total, event_created, source_state) \
+     stage_done, stage_total, event_created, source_state, with_handlers) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, FALSE, $8, $9, $10, $10, 0, 0, 0, 0, 0, FALSE, $11, $12, $13, 0, 0, FALSE, \
-     'held') ON CONFLICT (id) DO NOTHING",
+     'held', $14) ON CONFLICT (id) DO NOTHING",
 );
 
 const INSERT_EXPORT: Sql = Sql::same(
@@ -102,6 +104,7 @@ const CANCEL: Sql = Sql::same(
          run_at = CASE WHEN state = 'running' THEN run_at ELSE $2 END, \
          waits_for = CASE WHEN state = 'running' THEN waits_for ELSE NULL END, \
          waits_since = CASE WHEN state = 'running' THEN waits_since ELSE NULL END, \
+         waits_detail = CASE WHEN state = 'running' THEN waits_detail ELSE NULL END, \
          blocked_on = NULL, \
          state = CASE WHEN state = 'running' THEN state ELSE 'queued' END \
          WHERE id = $1 AND outcome IS NULL AND ",
@@ -146,6 +149,7 @@ pub async fn insert(database: &Database, job: &NewJob) -> Result<Insertion, DbEr
                 Arg::from(waits_for),
                 Arg::from(waits_since),
                 Arg::from(blocked_on),
+                Arg::Bool(job.with_handlers),
             ],
         )
         .await?;

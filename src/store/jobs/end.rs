@@ -61,7 +61,7 @@ const FINISH: Sql = Sql::same(
     "end a job",
     concat!(
         "UPDATE jobs SET state = $4, summary = $5, result_folder = $6, finished_at = coalesce(finished_at, $7), \
-         owner = NULL, source_turn = FALSE, waits_for = NULL, waits_since = NULL, \
+         owner = NULL, source_turn = FALSE, held = FALSE, waits_for = NULL, waits_since = NULL, waits_detail = NULL, \
          source_state = CASE WHEN kind = 'import' THEN 'leaving' ELSE source_state END WHERE ",
         fence!()
     ),
@@ -82,7 +82,7 @@ const WAIT_FOR_FREED: Sql = Sql::same(
 const TO_MOVE: Sql = Sql::same(
     "list the sources to move",
     "SELECT id, account, archive_name, state, coalesce(finished_at, created_at) FROM jobs \
-     WHERE source_state = 'leaving' ORDER BY id LIMIT $1",
+     WHERE source_state = 'leaving' AND id > $1 AND coalesce($2, id) = id ORDER BY id LIMIT $3",
 );
 
 const MARK_MOVED: Sql = Sql::same(
@@ -90,7 +90,12 @@ const MARK_MOVED: Sql = Sql::same(
     "UPDATE jobs SET source_state = 'moved', source_path = $2 WHERE id = $1 AND source_state = 'leaving'",
 );
 
-pub(super) const STATEMENTS: &[Sql] = &[FREEZE, FINISH, FREE_OLDEST, WAIT_FOR_FREED, TO_MOVE, MARK_MOVED];
+const LEAVES_AGAIN: Sql = Sql::same(
+    "note that a source has turned up",
+    "UPDATE jobs SET source_state = 'leaving' WHERE id = $1 AND source_state = 'moved' AND source_path IS NULL",
+);
+
+pub(super) const STATEMENTS: &[Sql] = &[FREEZE, FINISH, FREE_OLDEST, WAIT_FOR_FREED, TO_MOVE, MARK_MOVED, LEAVES_AGAIN];
 
 /// Freezes the outcome inside the caller's transaction. After its commit nobody can cancel the job; where cancelling
 /// was asked for before, the caller sees it here and may drop the transaction and cancel instead.
@@ -137,8 +142,15 @@ pub async fn finish(tx: &mut Tx, lease: &Lease, ending: &Ending) -> Result<Optio
 ///
 /// # Errors
 /// Where the database is out of reach.
-pub async fn sources_to_move(database: &Database, limit: u64) -> Result<Vec<SourceToMove>, DbError> {
-    let rows = database.fetch_all(&TO_MOVE, &[Arg::from(super::to_int(limit))]).await?;
+pub async fn sources_to_move(
+    database: &Database,
+    after: Option<JobId>,
+    of: Option<JobId>,
+    limit: u64,
+) -> Result<Vec<SourceToMove>, DbError> {
+    let after = after.map_or_else(String::new, |job| job.to_string());
+    let args = [Arg::from(after), Arg::from(of.map(|job| job.to_string())), Arg::from(super::to_int(limit))];
+    let rows = database.fetch_all(&TO_MOVE, &args).await?;
     rows.iter()
         .map(|row| {
             Ok(SourceToMove {
@@ -152,10 +164,18 @@ pub async fn sources_to_move(database: &Database, limit: u64) -> Result<Vec<Sour
         .collect()
 }
 
-/// Notes that the dropped file of an ended job lies at `path`; said twice, the first one stands.
+/// Notes that the dropped file of an ended job lies at `path`, or nowhere; said twice, the first one stands.
 ///
 /// # Errors
 /// Where the database is out of reach.
-pub async fn mark_moved(database: &Database, job: JobId, path: &str) -> Result<(), DbError> {
-    database.execute(&MARK_MOVED, &[Arg::from(job), Arg::from(path)]).await.map(drop)
+pub async fn mark_moved(database: &Database, job: JobId, path: Option<&str>) -> Result<(), DbError> {
+    database.execute(&MARK_MOVED, &[Arg::from(job), Arg::from(path.map(str::to_owned))]).await.map(drop)
+}
+
+/// Notes that the dropped file of an ended job, which was nowhere, lies in the work folder after all.
+///
+/// # Errors
+/// Where the database is out of reach.
+pub async fn leaves_again(database: &Database, job: JobId) -> Result<(), DbError> {
+    database.execute(&LEAVES_AGAIN, &[Arg::from(job)]).await.map(drop)
 }

@@ -20,13 +20,14 @@ macro_rules! view_columns {
         "id, kind, account, state, archive_name, archive_bytes, archive_sha256, source_key, again, retry_of, \
          related_job, created_at, run_at, started_at, finished_at, attempts, outages, strikes, cancel_requested, \
          last_trouble, waits_for, waits_since, blocked_on, stage, stage_done, stage_total, event_id, event_created, \
-         summary, result_folder, source_state, source_path"
+         summary, result_folder, source_state, source_path, with_handlers, held, waits_detail"
     };
 }
 
 mod arrive;
 mod claim;
 mod end;
+mod forget;
 mod lease;
 mod progress;
 mod rescue;
@@ -42,14 +43,18 @@ use crate::model::JobId;
 
 pub use arrive::{Cancellation, Insertion, NewExport, NewJob, cancel, insert, insert_export};
 pub use claim::{ClaimRequest, ClaimedJob, MustEnd, claim_next, reload};
-pub use end::{Ending, Frozen, SourceToMove, finish, freeze, mark_moved, sources_to_move};
+pub use end::{Ending, Frozen, SourceToMove, finish, freeze, leaves_again, mark_moved, sources_to_move};
+pub use forget::forget;
 pub use lease::{
-    CancelRequested, CheckpointUpdate, beat, checkpoint, is_held, note_progress, release, retry_later, snooze, strike,
+    CancelRequested, CheckpointUpdate, Hold, beat, checkpoint, go_on, is_held, note_handlers, note_hold, note_progress,
+    pause, release, retry_later, snooze, strike,
 };
-pub use progress::progress_text;
+pub use progress::{progress_text, waiting_text};
 pub use rescue::{Blame, Seen, free_stranded, rescue, running_of_others};
-pub use source_turn::{SourceTurn, block_on, take_source_turn};
-pub use view::{Filter, JobView, Lookup, SourceState, counts, get, list, outcome, queued, state_of, unfinished};
+pub use source_turn::{SourceTurn, block_on, take_event_turn, take_source_turn};
+pub use view::{
+    Filter, JobView, Lookup, SourceState, counts, ending, get, list, outcome, queued, state_of, unfinished,
+};
 
 /// What a job does. A daemon leaves rows of a kind that it does not know alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +122,7 @@ pub fn statements() -> Vec<Sql> {
         arrive::STATEMENTS,
         claim::STATEMENTS,
         end::STATEMENTS,
+        forget::STATEMENTS,
         lease::STATEMENTS,
         rescue::STATEMENTS,
         source_turn::STATEMENTS,

@@ -2,7 +2,7 @@
 
 use super::{Lease, LeaseError, behind, job_id, update_leased};
 use crate::clock::Timestamp;
-use crate::db::{Arg, Database, DbError, Row, Sql, Tx};
+use crate::db::{Arg, Database, DbError, Sql, Tx};
 use crate::model::JobId;
 
 /// Whether a running job may go on with the source that its archive speaks of.
@@ -26,12 +26,21 @@ pub(super) struct Ahead {
 const LOCK_SOURCE: Sql =
     Sql::per("lock a source", "SELECT 1 WHERE $1 IS NOT NULL", "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))");
 
-const OTHERS: Sql = Sql::same(
-    "look for imports of the same source",
+const EARLIER: Sql = Sql::same(
+    "look for an earlier import of the same source",
     concat!(
-        "SELECT id, source_turn FROM jobs WHERE account = $1 AND source_key = $2 AND id <> $3 AND ",
+        "SELECT id FROM jobs WHERE account = $1 AND source_key = $2 AND id < $3 AND ",
         unfinished!(),
-        " ORDER BY id DESC"
+        " ORDER BY id DESC LIMIT 1"
+    ),
+);
+
+const HOLDER: Sql = Sql::same(
+    "look for the import that has a source",
+    concat!(
+        "SELECT id FROM jobs WHERE account = $1 AND source_key = $2 AND id > $3 AND source_turn AND ",
+        unfinished!(),
+        " ORDER BY id LIMIT 1"
     ),
 );
 
@@ -43,6 +52,17 @@ const NAME_SOURCE: Sql = Sql::same(
         " RETURNING source_turn, account"
     ),
 );
+
+const OTHER_WITH_EVENT: Sql = Sql::same(
+    "look for imports into an event",
+    concat!(
+        "SELECT id FROM jobs WHERE account = $1 AND event_id = $2 AND id <> $3 AND ",
+        unfinished!(),
+        " ORDER BY id LIMIT 1"
+    ),
+);
+
+const NAME_EVENT: Sql = Sql::same("note the event of a job", concat!("UPDATE jobs SET event_id = $4 WHERE ", fence!()));
 
 const GRANT: Sql = Sql::same("grant a source", concat!("UPDATE jobs SET source_turn = TRUE WHERE ", fence!()));
 
@@ -64,7 +84,8 @@ const BLOCK: Sql = Sql::same(
     ),
 );
 
-pub(super) const STATEMENTS: &[Sql] = &[LOCK_SOURCE, OTHERS, NAME_SOURCE, GRANT, BLOCKER, BLOCK];
+pub(super) const STATEMENTS: &[Sql] =
+    &[LOCK_SOURCE, EARLIER, HOLDER, NAME_SOURCE, OTHER_WITH_EVENT, NAME_EVENT, GRANT, BLOCKER, BLOCK];
 
 /// Notes which source a running job's archive speaks of and asks for its turn: it comes when every earlier unfinished
 /// import with this key has ended, and no later one holds it. Asked again, a granted turn stays granted.
@@ -89,6 +110,31 @@ pub async fn take_source_turn(database: &Database, lease: &Lease, source_key: &s
         Some(ahead) => SourceTurn::BlockedOn(ahead.job),
         None => {
             update_leased(&mut tx, &GRANT, lease, []).await?;
+            SourceTurn::Granted
+        }
+    };
+    tx.commit().await?;
+    Ok(turn)
+}
+
+/// Notes into which event a running job goes, where no other unfinished import goes there; the one that has made it is one. A
+/// job that has to wait notes nothing, so that nobody waits for it over this event.
+///
+/// # Errors
+/// As [`take_source_turn`].
+pub async fn take_event_turn(
+    database: &Database,
+    lease: &Lease,
+    account: &str,
+    event_id: i64,
+) -> Result<SourceTurn, LeaseError> {
+    let mut tx = database.begin().await?;
+    tx.fetch_all(&LOCK_SOURCE, &[Arg::from(format!("{account}/event {event_id}"))]).await?;
+    let others = [Arg::from(account), Arg::from(event_id), Arg::from(lease.job)];
+    let turn = match tx.fetch_optional(&OTHER_WITH_EVENT, &others).await? {
+        Some(row) => SourceTurn::BlockedOn(job_id(&row, 0)?),
+        None => {
+            update_leased(&mut tx, &NAME_EVENT, lease, [Arg::from(event_id)]).await?;
             SourceTurn::Granted
         }
     };
@@ -124,26 +170,17 @@ pub(super) async fn ahead_of(
     source_key: &str,
 ) -> Result<Option<Ahead>, DbError> {
     tx.fetch_all(&LOCK_SOURCE, &[Arg::from(format!("{account}/{source_key}"))]).await?;
+    let of_source = [Arg::from(account), Arg::from(source_key), Arg::from(job)];
     loop {
-        let rows = tx.fetch_all(&OTHERS, &[Arg::from(account), Arg::from(source_key), Arg::from(job)]).await?;
-        let Some(first) = first_of(&rows, job)? else { return Ok(None) };
+        let first = match tx.fetch_optional(&EARLIER, &of_source).await? {
+            Some(earlier) => Some(earlier),
+            None => tx.fetch_optional(&HOLDER, &of_source).await?,
+        };
+        let Some(first) = first else { return Ok(None) };
+        let first = job_id(&first, 0)?;
         // It may have ended since it was read; then the next one is looked for.
         if let Some(row) = tx.fetch_optional(&BLOCKER, &[Arg::from(first)]).await? {
             return Ok(Some(Ahead { job: first, archive_name: row.get(0)?, kind: row.get(1)? }));
         }
     }
-}
-
-fn first_of(rows: &[Row], job: JobId) -> Result<Option<JobId>, DbError> {
-    let mut holder = None;
-    for row in rows {
-        let other = job_id(row, 0)?;
-        if other < job {
-            return Ok(Some(other));
-        }
-        if row.get::<bool>(1)? {
-            holder = Some(other);
-        }
-    }
-    Ok(holder)
 }

@@ -48,7 +48,7 @@ pub struct JobView {
     pub cancel_requested: bool,
     /// What last went wrong.
     pub last_trouble: Option<String>,
-    /// What it waits for; none while it runs and after its end.
+    /// What it waits for; none while it goes on and after its end.
     pub waits_for: Option<String>,
     /// Since when.
     pub waits_since: Option<Timestamp>,
@@ -72,6 +72,12 @@ pub struct JobView {
     pub source_state: SourceState,
     /// Its path after the job.
     pub source_path: Option<String>,
+    /// Whether handlers are called; none where neither a command nor the archive has said so.
+    pub with_handlers: Option<bool>,
+    /// Whether it waits for what is as it should be: its hours, a handler. It does so also while it looks whether it has to.
+    pub is_held: bool,
+    /// More about what it waits for: `1,940 undelivered`.
+    pub waits_detail: Option<String>,
 }
 
 impl JobView {
@@ -152,7 +158,17 @@ const QUEUED: Sql = Sql::same(
     "SELECT count(*) FROM jobs WHERE state IN ('queued', 'paused') AND state = 'queued' AND kind IN ('import', 'export')",
 );
 
-pub(super) const STATEMENTS: &[Sql] = &[LIST, BY_ID, BY_PREFIX, STATE, OUTCOME, COUNTS, UNFINISHED, QUEUED];
+/// The first condition is the one by which SQLite finds the index.
+const ENDING: Sql = Sql::same(
+    "count the jobs of an account that may end soon",
+    concat!(
+        "SELECT count(*) FROM jobs WHERE ",
+        unfinished!(),
+        " AND state <> 'paused' AND account = $1 AND run_at <= $2"
+    ),
+);
+
+pub(super) const STATEMENTS: &[Sql] = &[LIST, BY_ID, BY_PREFIX, STATE, OUTCOME, COUNTS, UNFINISHED, QUEUED, ENDING];
 
 /// Jobs, the newest first.
 ///
@@ -227,7 +243,7 @@ pub async fn counts(database: &Database, account: Option<&str>) -> Result<Vec<(J
 /// # Errors
 /// Where the database is out of reach.
 pub async fn unfinished(database: &Database) -> Result<u64, DbError> {
-    count(database, &UNFINISHED).await
+    count(database, &UNFINISHED, &[]).await
 }
 
 /// How many jobs wait for a daemon, those that are due later too.
@@ -235,11 +251,19 @@ pub async fn unfinished(database: &Database) -> Result<u64, DbError> {
 /// # Errors
 /// Where the database is out of reach.
 pub async fn queued(database: &Database) -> Result<u64, DbError> {
-    count(database, &QUEUED).await
+    count(database, &QUEUED, &[]).await
 }
 
-async fn count(database: &Database, sql: &Sql) -> Result<u64, DbError> {
-    match database.fetch_optional(sql, &[]).await? {
+/// How many jobs of an account have not ended, without those that are paused or due later.
+///
+/// # Errors
+/// Where the database is out of reach.
+pub async fn ending(database: &Database, account: &str, now: Timestamp) -> Result<u64, DbError> {
+    count(database, &ENDING, &[account.into(), now.into()]).await
+}
+
+async fn count(database: &Database, sql: &Sql, args: &[Arg]) -> Result<u64, DbError> {
+    match database.fetch_optional(sql, args).await? {
         Some(row) => Ok(to_count(row.get(0)?)),
         None => Ok(0),
     }
@@ -250,12 +274,8 @@ pub(super) fn view(row: &Row) -> Result<(JobView, usize), DbError> {
     let state = state(row, 3)?;
     let waits = match state {
         JobState::Queued | JobState::Blocked | JobState::Paused => true,
-        JobState::Running
-        | JobState::Succeeded
-        | JobState::Partial
-        | JobState::Failed
-        | JobState::Cancelled
-        | JobState::Duplicate => false,
+        JobState::Running => row.get(33)?,
+        JobState::Succeeded | JobState::Partial | JobState::Failed | JobState::Cancelled | JobState::Duplicate => false,
     };
     let view = JobView {
         id: job_id(row, 0)?,
@@ -290,8 +310,11 @@ pub(super) fn view(row: &Row) -> Result<(JobView, usize), DbError> {
         result_folder: row.get(29)?,
         source_state: source_state(row, 30)?,
         source_path: row.get(31)?,
+        with_handlers: row.get(32)?,
+        is_held: row.get(33)?,
+        waits_detail: row.get::<Option<String>>(34)?.filter(|_| waits),
     };
-    Ok((view, 32))
+    Ok((view, 35))
 }
 
 pub(super) fn state(row: &Row, column: usize) -> Result<JobState, DbError> {

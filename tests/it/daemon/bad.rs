@@ -4,7 +4,12 @@ use std::fs;
 use std::time::Duration;
 
 use eventferry::inbox::InboxView;
+use eventferry::mail::MailKind;
 use eventferry::model::{Code, JobState};
+use eventferry::storage::hex;
+use eventferry::store::mails::{self, MailState, NewMail};
+use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use super::archives::{Archive, harbour};
 use super::results::assert_valid;
@@ -211,6 +216,35 @@ with_each_database! {
         daemon.finish().await;
     }
 
+    async fn more_mails_than_are_sent_in_one_go_do_not_wait_for_the_clock(setup: Setup) {
+        let mut daemon = setup.prepare().await;
+        let mut tx = daemon.database.begin().await.unwrap();
+        for number in 0..120 {
+            let mail = NewMail {
+                id: daemon.clock.new_id(),
+                subject_key: number.to_string(),
+                kind: MailKind::Admin.as_str(),
+                job: None,
+                account: None,
+                recipient: Some("admin@example.org".to_owned()),
+                state: MailState::Queued,
+                message_id: format!("<{number}@example.org>"),
+                subject: "Trouble".to_owned(),
+                text: "Trouble".to_owned(),
+                html: "<p>Trouble</p>".to_owned(),
+                attachment: None,
+                created_at: daemon.clock.now(),
+            };
+            mails::queue(&mut tx, &mail).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        daemon.start().await;
+        while daemon.count("mails WHERE state = 'sent'").await < 120 {
+            tokio::task::yield_now().await;
+        }
+        daemon.finish().await;
+    }
+
     async fn what_is_nobodys_stays_and_the_admin_is_told_once(setup: Setup) {
         let mut daemon = setup.prepare().await;
         let inbox = daemon.root().join("inbox");
@@ -232,6 +266,16 @@ with_each_database! {
         assert!(mails.iter().all(|mail| mail.kind == "admin" && mail.recipient.as_deref() == Some("admin@example.org")));
         assert!(mails.iter().any(|mail| mail.text.contains("nobody") && mail.text.contains("belongs to no account")));
         assert!(mails.iter().any(|mail| mail.text.contains("link.zip") && mail.text.contains("symbolic link")));
+        for (name, why, advice) in [
+            ("nobody", "this folder belongs to no account", "Add the account to the configuration"),
+            ("link.zip", "this is a symbolic link, not a file", "It is left alone, remove it"),
+        ] {
+            let path = inbox.join(name).display().to_string();
+            let mail = mails.iter().find(|mail| mail.text.contains(&path)).unwrap();
+            assert!(mail.text.contains(&format!("\nWhy: {why}\n")), "{}", mail.text);
+            assert!(mail.text.contains(&format!("\nWhat to do: {advice}")), "{}", mail.text);
+            assert!(mail.text.contains(&format!("`{path}` stays as it is until then")), "{}", mail.text);
+        }
         assert_eq!(daemon.count("jobs").await, 0);
         assert!(inbox.join("nobody/event.zip").exists());
         daemon.finish_but_for(&staying).await;
@@ -252,5 +296,23 @@ impl TestDaemon {
     async fn scanned(&self) {
         let scans = self.inbox().borrow().scans;
         self.until_inbox(|view| view.scans >= scans + 2 && !view.is_busy).await;
+    }
+}
+
+with_each_database! {
+    async fn an_archive_whose_server_has_an_endless_address_keeps_nobody_waiting(setup: Setup) {
+        let daemon = setup.start().await;
+        // So that no database can make it short.
+        let endless: String = (0..400).map(|number: u32| hex(&Sha256::digest(number.to_be_bytes()))).collect();
+        let archive = harbour().with("meta", &json!({"root_url": endless}));
+        daemon.drop_file("berlin", "endless.zip", archive.zip());
+        daemon.drop_file("default", "harbour.zip", harbour().zip());
+        daemon.idle().await;
+        assert_eq!(daemon.ended("harbour.zip").await.job.state, JobState::Partial);
+        assert_eq!(daemon.ended("endless.zip").await.job.state, JobState::Partial);
+        // It is known again.
+        let again = daemon.import("berlin", "again.zip", archive.with_tracks(900, 1).zip()).await;
+        assert!(!again.report.event.unwrap().created);
+        daemon.finish().await;
     }
 }

@@ -7,17 +7,14 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use eventferry::export::report::{EventState, ExportReport};
 use eventferry::model::JobState;
-use eventferry::signal::{FailPoint, Injection};
+use eventferry::signal::FailPoint;
 use eventferry::store::jobs::{self, JobView};
 use serde_json::{Value, json};
 
 use super::archives::Archive;
 use super::faults::without_times;
+use super::points::{Blow, strike};
 use crate::support::daemon::{Setup, TestDaemon, TestMail, with_each_database};
-
-/// The points that only an export passes.
-pub(crate) const POINTS: [FailPoint; 3] =
-    [FailPoint::SlotTaken, FailPoint::ExportBeforePublish, FailPoint::ExportAfterPublish];
 
 /// Every night at five; the clock of a test begins at four.
 const NIGHTLY: &str =
@@ -118,7 +115,15 @@ with_each_database! {
         daemon.finish().await;
     }
 
-    async fn equal_bytes_are_not_written_again(setup: Setup) {
+    async fn the_mail_says_of_how_many_records_personal_data_was_left_out(setup: Setup) {
+        let daemon = begun(setup, &NIGHTLY.replace("schedule.ics", "archive")).await;
+        after(&daemon, 2, 1).await;
+        let text = only_mail(&daemon, &runs(&daemon).await[0]).await.text;
+        assert!(text.contains("Note: personal data (such as e-mail addresses) left out, of 1 record\n"), "{text}");
+        daemon.finish().await;
+    }
+
+    async fn equal_bytes_are_not_written_again_nor_told_by_mail(setup: Setup) {
         let daemon = begun(setup, NIGHTLY).await;
         after(&daemon, 2, 1).await;
         after(&daemon, 24, 2).await;
@@ -128,6 +133,9 @@ with_each_database! {
         assert_eq!((again.state, again.events[0].state), (JobState::Succeeded, EventState::Unchanged));
         assert_eq!(again.summary, "1 event unchanged since the last export");
         assert_eq!(again.events[0].folder, report(&daemon, &first).await.events[0].folder);
+        let mail = only_mail(&daemon, &second).await;
+        assert_eq!((mail.kind.as_str(), mail.state.as_str()), ("export_unchanged", "off"));
+        assert_eq!(mail.subject, "Unchanged: River Days (schedule.ics, sessions.csv)");
         let runs = fs::read_dir(exports(&daemon)).unwrap().filter(|entry| entry.as_ref().unwrap().file_type().unwrap().is_dir());
         assert_eq!(runs.count(), 1);
         daemon.finish().await;
@@ -238,7 +246,11 @@ with_each_database! {
         fs::remove_file(exports(&daemon).parent().unwrap()).unwrap();
         fs::rename(&aside, exports(&daemon).parent().unwrap()).unwrap();
         after(&daemon, 24, 4).await;
-        assert_eq!(runs(&daemon).await.remove(3).state, JobState::Succeeded);
+        let mended = runs(&daemon).await.remove(3);
+        assert_eq!(mended.state, JobState::Succeeded);
+        let mail = only_mail(&daemon, &mended).await;
+        assert_eq!((mail.kind.as_str(), mail.state.as_str()), ("exported", "sent"));
+        assert!(mail.text.contains("The schedule works again."), "{}", mail.text);
         let failures: Vec<i64> = daemon.column("SELECT failures FROM schedules").await;
         assert_eq!(failures, [0]);
         daemon.finish().await;
@@ -323,6 +335,24 @@ with_each_database! {
         daemon.finish().await;
     }
 
+    async fn an_export_with_jitter_does_not_begin_before_its_time(setup: Setup) {
+        let daemon = begun(setup, &NIGHTLY.replace("cron", r#"jitter = "20h", cron"#)).await;
+        daemon.clock.advance(Duration::from_hours(1));
+        daemon.signals.reached(FailPoint::SlotTaken, 1).await;
+        let job = runs(&daemon).await.remove(0);
+        let wait = (job.run_at - daemon.clock.now()).to_std().unwrap();
+        // Longer than any retry would be put off.
+        assert!(wait > Duration::from_hours(1), "{wait:?}");
+        daemon.look().await;
+        assert_eq!(runs(&daemon).await.remove(0).state, JobState::Queued);
+        daemon.clock.advance(wait);
+        while !runs(&daemon).await.remove(0).state.is_final() {
+            daemon.look().await;
+        }
+        assert!(runs(&daemon).await.remove(0).started_at.unwrap() >= job.run_at);
+        daemon.finish().await;
+    }
+
     async fn what_means_no_event_is_said(setup: Setup) {
         let entry = NIGHTLY.replace("cron", r#"events = ["River Days", "no such event"], cron"#);
         let daemon = begun(setup, &entry).await;
@@ -375,6 +405,9 @@ with_each_database! {
         let table = |name: &str| fs::read_to_string(exports(&daemon).join(format!("latest-{name}/speakers.csv"))).unwrap();
         assert!(table("team").contains("ada@example.net") && table("team").contains("+49 30 1"));
         assert!(!table("open").contains("ada@example.net") && !table("open").contains("+49 30 1"));
+        let told: Vec<String> = daemon.mails(None).await.into_iter().map(|mail| mail.text).collect();
+        let note = "Note: personal data (such as e-mail addresses) left out\n";
+        assert_eq!(told.iter().filter(|text| text.contains(note)).count(), 1, "{told:#?}");
         daemon.finish().await;
     }
 }
@@ -395,40 +428,27 @@ async fn picture(daemon: &TestDaemon) -> (Vec<String>, Vec<String>, Vec<String>)
     )
 }
 
-async fn a_crash_or_failure_at_each_point(setup: fn() -> Setup) {
-    let undisturbed = begun(setup(), NIGHTLY).await;
+/// Due an hour after a daemon has begun, and not again for a year: the real program sees another time.
+const YEARLY: &str =
+    r#"{name = "nightly", account = "berlin", cron = "0 5 22 11 *", formats = ["schedule.ics", "sessions.csv"]}"#;
+
+/// At each of `points`, and at those of every job that an export passes in its own way.
+pub(super) async fn each_point(points: &[FailPoint], setup: fn() -> Setup, blow: Blow) {
+    let undisturbed = begun(setup(), YEARLY).await;
     undisturbed.clock.advance(Duration::from_hours(1));
     undisturbed.signals.reached(FailPoint::SlotTaken, 1).await;
     undisturbed.idle().await;
     let expected = picture(&undisturbed).await;
     assert!(expected.0.iter().any(|file| file.ends_with("<time>/schedule.ics")), "{expected:#?}");
     undisturbed.finish().await;
-    let points = POINTS.into_iter().chain([FailPoint::Frozen, FailPoint::FinalBeforeMove, FailPoint::MailAfterSend]);
-    for point in points {
-        for injection in [Injection::Fail, Injection::Die] {
-            let mut daemon = begun(setup(), NIGHTLY).await;
-            let visit = daemon.signals.visits(point) + 1;
-            daemon.signals.inject(point, visit, injection);
-            daemon.clock.advance(Duration::from_hours(1));
-            daemon.signals.reached(point, visit).await;
-            if injection == Injection::Die {
-                daemon.die().await;
-                daemon.start().await;
-            }
-            daemon.idle().await;
-            assert_eq!(picture(&daemon).await, expected, "{injection:?} at {point:?}");
-            assert_eq!(daemon.count("schedule_slots").await, 1);
-            daemon.finish().await;
-        }
+    let of_every_job =
+        [FailPoint::Frozen, FailPoint::FinalBeforeMove, FailPoint::MailBeforeSend, FailPoint::MailAfterSend];
+    for point in points.iter().copied().chain(of_every_job) {
+        let mut daemon = begun(setup(), YEARLY).await;
+        strike(&mut daemon, blow, point, 1, |daemon| daemon.clock.advance(Duration::from_hours(1))).await;
+        daemon.idle().await;
+        assert_eq!(picture(&daemon).await, expected, "{blow:?} at {point:?}");
+        assert_eq!(daemon.count("schedule_slots").await, 1);
+        daemon.finish().await;
     }
-}
-
-#[tokio::test]
-async fn a_crash_or_failure_of_an_export_leaves_no_trace_on_sqlite() {
-    a_crash_or_failure_at_each_point(Setup::sqlite).await;
-}
-
-#[tokio::test]
-async fn a_crash_or_failure_of_an_export_leaves_no_trace_on_postgres() {
-    a_crash_or_failure_at_each_point(Setup::postgres).await;
 }

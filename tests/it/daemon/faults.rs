@@ -11,11 +11,12 @@ use eventferry::store::jobs::{self, Cancellation, SourceState};
 use serde_json::Value;
 
 use super::archives::harbour;
+use super::points::{Blow, strike};
 use crate::support::daemon::{Setup, TestDaemon, with_each_database};
 
 /// Everything that people and programs see afterwards, without ids of jobs and times.
 #[derive(Debug, PartialEq)]
-struct Picture {
+pub(crate) struct Picture {
     tables: Vec<String>,
     results: Vec<(String, Value)>,
     problems: Vec<String>,
@@ -29,7 +30,7 @@ async fn several_chunks(setup: Setup) -> TestDaemon {
     setup.set("import.chunk_records", "2").start().await
 }
 
-async fn picture(daemon: &TestDaemon) -> Picture {
+pub(crate) async fn picture(daemon: &TestDaemon) -> Picture {
     let jobs = daemon.jobs().await;
     let names: BTreeMap<String, String> =
         jobs.iter().enumerate().map(|(index, job)| (job.id.to_string(), format!("<job {index}>"))).collect();
@@ -93,19 +94,17 @@ pub(super) fn without_times(text: &str) -> String {
 }
 
 /// The picture that an undisturbed run leaves, and how often it passes each point.
-async fn undisturbed(setup: Setup) -> (Picture, BTreeMap<FailPoint, u32>) {
+async fn undisturbed(setup: Setup, points: &[FailPoint]) -> (Picture, BTreeMap<FailPoint, u32>) {
     let daemon = several_chunks(setup).await;
     daemon.import("berlin", "harbour.zip", harbour().zip()).await;
     let picture = picture(&daemon).await;
-    let elsewhere = [FailPoint::TakingBackAfterCommit].into_iter().chain(super::exports::POINTS).collect::<Vec<_>>();
-    let points = FailPoint::ALL.into_iter().filter(|point| !elsewhere.contains(point));
-    let visits = points.map(|point| (point, daemon.signals.visits(point))).collect();
+    let visits = points.iter().map(|point| (*point, daemon.signals.visits(*point))).collect();
     daemon.finish().await;
     (picture, visits)
 }
 
-/// Drops the archive and has it cancelled when it has gone in, up to its last picture.
-async fn cancelled(setup: Setup, visit: Option<u32>, injection: Injection) -> (Picture, u32) {
+/// Drops the archive, has it cancelled when some of it has gone in, and strikes while it is taken back; up to its last picture.
+async fn cancelled(setup: Setup, point: FailPoint, blow: Option<(Blow, u32)>) -> (Picture, u32) {
     let mut daemon = several_chunks(setup.set("import.chunk_pause", "1s")).await;
     daemon.drop_file("berlin", "harbour.zip", harbour().zip());
     while daemon.signals.visits(FailPoint::MediaBeforeRow) == 0 {
@@ -113,64 +112,46 @@ async fn cancelled(setup: Setup, visit: Option<u32>, injection: Injection) -> (P
         daemon.look().await;
     }
     let job = daemon.job("harbour.zip").await;
+    if matches!(blow, Some((Blow::Abort, _))) {
+        daemon.die().await;
+    }
     assert_eq!(jobs::cancel(&daemon.database, job.id, daemon.clock.now()).await.unwrap(), Cancellation::Requested);
-    if let Some(visit) = visit {
-        daemon.signals.inject(FailPoint::TakingBackAfterCommit, visit, injection);
-        while daemon.signals.visits(FailPoint::TakingBackAfterCommit) < visit {
-            daemon.clock.advance(Duration::from_secs(1));
-            daemon.look().await;
-        }
-        if injection == Injection::Die {
-            daemon.die().await;
-            daemon.start().await;
-        }
+    if let Some((blow, visit)) = blow {
+        strike(&mut daemon, blow, point, visit, |_| {}).await;
     }
     daemon.idle_in_steps().await;
     let picture = picture(&daemon).await;
-    let visits = daemon.signals.visits(FailPoint::TakingBackAfterCommit);
+    let visits = daemon.signals.visits(point);
     assert_eq!(daemon.job("harbour.zip").await.state, JobState::Cancelled);
     daemon.finish().await;
     (picture, visits)
 }
 
-async fn each_step_back(setup: fn() -> Setup) {
-    let (expected, visits) = cancelled(setup(), None, Injection::Fail).await;
-    assert!(visits > 2, "{visits}");
-    for visit in [1, 2, visits - 1, visits] {
-        for injection in [Injection::Fail, Injection::Die] {
-            let (found, _) = cancelled(setup(), Some(visit), injection).await;
-            assert_eq!(found.tables, expected.tables, "{injection:?} at visit {visit}");
+/// At each of `points`, all of which an event passes that is being taken back.
+pub(super) async fn each_step_back(points: &[FailPoint], setup: fn() -> Setup, blow: Blow) {
+    for point in points {
+        let (expected, visits) = cancelled(setup(), *point, None).await;
+        assert!(visits > 2, "{point:?}: {visits}");
+        for visit in [1, 2, visits - 1, visits] {
+            let (found, _) = cancelled(setup(), *point, Some((blow, visit))).await;
+            assert_eq!(found.tables, expected.tables, "{blow:?} at visit {visit} of {point:?}");
             assert_eq!((found.files, found.mails), (expected.files.clone(), expected.mails.clone()));
         }
     }
 }
 
-#[tokio::test]
-async fn an_event_that_is_being_taken_back_goes_whole_on_sqlite() {
-    each_step_back(Setup::sqlite).await;
-}
-
-#[tokio::test]
-async fn an_event_that_is_being_taken_back_goes_whole_on_postgres() {
-    each_step_back(Setup::postgres).await;
-}
-
-async fn each_point(setup: fn() -> Setup, injection: Injection) {
-    let (expected, visits) = undisturbed(setup()).await;
+/// At the first, the second and the last visit of each of `points`, all of which an import passes.
+pub(super) async fn each_point(points: &[FailPoint], setup: fn() -> Setup, blow: Blow) {
+    let (expected, visits) = undisturbed(setup(), points).await;
     for (point, visits) in visits {
         assert!(visits > 0, "{point:?} is never reached");
         for visit in BTreeSet::from([1, 2.min(visits), visits]) {
             let mut daemon = several_chunks(setup()).await;
-            daemon.signals.inject(point, visit, injection);
-            daemon.drop_file("berlin", "harbour.zip", harbour().zip());
-            daemon.signals.reached(point, visit).await;
-            if injection == Injection::Die {
-                daemon.die().await;
-                daemon.start().await;
-            }
+            let begin = |daemon: &TestDaemon| daemon.drop_file("berlin", "harbour.zip", harbour().zip());
+            strike(&mut daemon, blow, point, visit, begin).await;
             daemon.idle().await;
             let found = picture(&daemon).await;
-            assert_eq!(found, expected, "{injection:?} at visit {visit} of {point:?}");
+            assert_eq!(found, expected, "{blow:?} at visit {visit} of {point:?}");
             daemon.finish().await;
         }
     }
@@ -192,7 +173,7 @@ const IN_TURN: [FailPoint; 11] = [
 ];
 
 async fn a_death_at_each_point_in_turn(setup: fn() -> Setup) {
-    let (expected, _) = undisturbed(setup()).await;
+    let (expected, _) = undisturbed(setup(), &[]).await;
     let mut daemon = several_chunks(setup()).await;
     daemon.signals.inject(IN_TURN[0], 1, Injection::Die);
     daemon.drop_file("berlin", "harbour.zip", harbour().zip());
@@ -223,26 +204,6 @@ async fn a_death_at_each_point_in_turn_leaves_no_trace_on_postgres() {
     a_death_at_each_point_in_turn(Setup::postgres).await;
 }
 
-#[tokio::test]
-async fn a_crash_at_any_point_leaves_no_trace_on_sqlite() {
-    each_point(Setup::sqlite, Injection::Die).await;
-}
-
-#[tokio::test]
-async fn a_crash_at_any_point_leaves_no_trace_on_postgres() {
-    each_point(Setup::postgres, Injection::Die).await;
-}
-
-#[tokio::test]
-async fn a_failure_at_any_point_leaves_no_trace_on_sqlite() {
-    each_point(Setup::sqlite, Injection::Fail).await;
-}
-
-#[tokio::test]
-async fn a_failure_at_any_point_leaves_no_trace_on_postgres() {
-    each_point(Setup::postgres, Injection::Fail).await;
-}
-
 with_each_database! {
     async fn a_repeat_whose_command_has_died_before_the_row_is_still_a_repeat(setup: Setup) {
         let mut daemon = setup.start().await;
@@ -256,6 +217,7 @@ with_each_database! {
             archive_name: Some(&first.job.archive_name),
             again: true,
             retry_of: Some(first.job.id),
+            with_handlers: None,
         };
         drop(copy_in(&daemon.root().join("work"), &source, &order, Moment::now(&daemon.clock)).unwrap());
         daemon.start().await;

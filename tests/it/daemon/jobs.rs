@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use eventferry::model::{Code, JobId, JobState, OnError};
 use eventferry::signal::{FailPoint, Injection, Signals};
-use eventferry::store::jobs::{self, Cancellation, JobKind, JobView, NewJob};
+use eventferry::store::jobs::{
+    self, Blame, Cancellation, ClaimRequest, JobKind, JobView, NewJob, OwnerId, SourceState,
+};
 use serde_json::{Value, json};
 
 use super::archives::{Archive, harbour};
-use crate::support::daemon::{Setup, TestDaemon, with_each_database};
+use crate::support::daemon::{Ended, Setup, TestDaemon, TestMail, with_each_database};
 
 const COMMITTED: FailPoint = FailPoint::ChunkAfterCommit;
 
@@ -66,6 +68,7 @@ impl TestDaemon {
             source_key: old.source_key.clone(),
             again: true,
             retry_of: Some(old.id),
+            with_handlers: None,
             created_at: self.clock.now(),
         };
         jobs::insert(&self.database, &new).await.unwrap();
@@ -184,6 +187,30 @@ with_each_database! {
         daemon.finish().await;
     }
 
+    async fn what_was_shown_of_a_job_that_is_anothers_by_now_does_not_stay(setup: Setup) {
+        let mut daemon = held_after_each_chunk(setup).start().await;
+        daemon.drop_file("default", "long.zip", long_archive(1).zip());
+        daemon.until_chunk(1).await;
+        let shown = |daemon: &TestDaemon| daemon.files("outbox").into_iter().any(|file| file.ends_with("status.json"));
+        assert!(shown(&daemon));
+        // Another daemon takes it over, as from one that was frozen.
+        let other = OwnerId(daemon.clock.new_id());
+        let running = jobs::running_of_others(&daemon.database, other).await.unwrap();
+        assert!(jobs::rescue(&daemon.database, &running[0], Blame::None).await.unwrap());
+        let now = daemon.clock.now();
+        let horizon = now + chrono::TimeDelta::hours(1);
+        let request = ClaimRequest { owner: other, per_account: 1, strikes: 5, attempts: 5, now, horizon };
+        let (lease, _) = jobs::claim_next(&daemon.database, &request).await.unwrap().unwrap();
+        daemon.stop().await;
+        assert!(!shown(&daemon), "the other may have ended it before");
+
+        jobs::release(&daemon.database, &lease, now).await.unwrap();
+        daemon.start().await;
+        daemon.idle_in_steps().await;
+        assert_eq!(daemon.job("long.zip").await.state, JobState::Succeeded);
+        daemon.finish().await;
+    }
+
     async fn imports_into_one_event_go_one_after_the_other_and_another_accounts_beside(setup: Setup) {
         let daemon = held_after_each_chunk(setup).start().await;
         daemon.drop_file("default", "first.zip", long_archive(1).zip());
@@ -207,6 +234,118 @@ with_each_database! {
         assert_eq!(beside.job.state, JobState::Succeeded);
         assert!(beside.job.started_at.unwrap() < first.job.finished_at.unwrap(), "it ran beside");
         assert_eq!(daemon.count("events").await, 2);
+        daemon.finish().await;
+    }
+
+    async fn imports_that_name_one_event_in_two_ways_go_one_after_the_other(setup: Setup) {
+        let daemon = held_after_each_chunk(setup).start().await;
+        let event = |identifier: &str| {
+            json!({
+                "id": 1, "identifier": identifier, "name": "Long 1", "starts_at": "2026-05-04T09:00:00+02:00",
+                "ends_at": "2026-05-05T18:00:00+02:00", "timezone": "Europe/Berlin",
+            })
+        };
+        daemon.drop_file("default", "first.zip", long_archive(1).with("event", &event("long-1")).zip());
+        daemon.until_chunk(3).await;
+        daemon.drop_file("default", "second.zip", Archive::of(1, "Long 1").with_tracks(1, 25).zip());
+        let second = daemon.until("second.zip", |job| job.state == JobState::Blocked).await;
+        assert_eq!(second.blocked_on, Some(daemon.job("first.zip").await.id));
+        daemon.idle_in_steps().await;
+        let (first, second) = (daemon.ended("first.zip").await, daemon.ended("second.zip").await);
+        assert_eq!((first.job.state, second.job.state), (JobState::Succeeded, JobState::Succeeded));
+        let tracks = |ended: &Ended| ended.report.datasets[&eventferry::model::Dataset::Tracks];
+        assert_eq!((tracks(&first).created, tracks(&second).created, tracks(&second).unchanged), (20, 5, 20));
+        assert_eq!((daemon.count("events").await, daemon.count("tracks").await), (1, 25));
+        daemon.finish().await;
+    }
+
+    async fn a_claimed_archive_that_is_not_what_was_claimed_ends_its_job(setup: Setup) {
+        let daemon = setup.start().await;
+        for (name, is_lost) in [("lost.zip", true), ("linked.zip", false)] {
+            let visit = daemon.signals.visits(FailPoint::Checked) + 1;
+            daemon.signals.inject(FailPoint::Checked, visit, Injection::Fail);
+            daemon.drop_file("berlin", name, harbour().zip());
+            daemon.signals.reached(FailPoint::Checked, visit).await;
+            daemon.until(name, |job| job.state == JobState::Paused).await;
+            let folder = daemon.root().join("work").join(daemon.job(name).await.id.to_string());
+            let (source, other) = (folder.join("source.zip"), daemon.root().join(name));
+            if is_lost {
+                fs::rename(&source, &other).unwrap();
+            } else {
+                fs::hard_link(&source, &other).unwrap();
+            }
+            while !daemon.job(name).await.state.is_final() {
+                daemon.clock.advance(Duration::from_mins(1));
+                daemon.look().await;
+            }
+            let ended = daemon.ended(name).await;
+            assert_eq!(ended.job.state, JobState::Failed, "{name}");
+            assert_eq!(ended.report.problems[0].code, Code::ChangedWhileReading, "{name}");
+            if is_lost {
+                let moved = daemon.until(name, |job| job.source_state == SourceState::Moved).await;
+                assert_eq!(moved.source_path, None);
+                // It turns up: then it is one of the rejected after all.
+                while folder.exists() {
+                    daemon.look().await;
+                }
+                fs::create_dir(&folder).unwrap();
+                fs::rename(&other, &source).unwrap();
+                daemon.sweep().await;
+                assert_eq!(daemon.job(name).await.source_state, SourceState::Leaving);
+            } else {
+                fs::remove_file(&other).unwrap();
+            }
+        }
+        daemon.import("berlin", "good.zip", harbour().zip()).await;
+        daemon.idle().await;
+        daemon.finish().await;
+    }
+
+    async fn a_folder_that_takes_no_file_keeps_no_file_of_others(setup: Setup) {
+        let daemon = setup.start().await;
+        let in_the_way = daemon.root().join("done/default");
+        fs::create_dir_all(in_the_way.parent().unwrap()).unwrap();
+        fs::write(&in_the_way, "").unwrap();
+        daemon.drop_file("default", "first.zip", long_archive(1).zip());
+        let first = daemon.until("first.zip", |job| job.state.is_final()).await;
+        daemon.drop_file("berlin", "second.zip", long_archive(2).zip());
+        daemon.until("second.zip", |job| job.source_state == SourceState::Moved).await;
+        assert!(daemon.root().join(daemon.job("second.zip").await.source_path.unwrap()).is_file());
+        assert_eq!(daemon.job("first.zip").await.source_state, SourceState::Leaving);
+        let told = |mail: &TestMail| mail.kind == "admin" && mail.text.contains("first.zip");
+        while !daemon.mails(None).await.iter().any(told) {
+            daemon.clock.advance(Duration::from_secs(1));
+            daemon.look().await;
+        }
+        fs::remove_file(&in_the_way).unwrap();
+        daemon.idle().await;
+        assert_eq!(daemon.job("first.zip").await.id, first.id);
+        daemon.finish().await;
+    }
+
+    async fn what_ended_long_ago_is_forgotten_and_what_it_has_brought_stays(setup: Setup) {
+        let daemon = setup.start().await;
+        let first = daemon.import("berlin", "harbour.zip", harbour().zip()).await;
+        let events = daemon.count("events").await;
+        assert!(daemon.count("problems").await > 0);
+        daemon.clock.advance(Duration::from_hours(24 * 300));
+        let later = daemon.import("berlin", "long.zip", long_archive(1).zip()).await;
+        daemon.clock.advance(Duration::from_hours(24 * 101));
+        daemon.sweep().await;
+        let left: Vec<String> = daemon.column("SELECT archive_name FROM jobs").await;
+        assert_eq!(left, ["long.zip"]);
+        for table in ["problems", "mails", "notifications"] {
+            assert_eq!(daemon.count(&format!("{table} WHERE job_id <> '{}'", later.job.id)).await, 0, "{table}");
+        }
+        assert_eq!(daemon.count("mails").await, 1);
+        assert_eq!(daemon.count("events").await, events + 1);
+        let again = daemon.import("berlin", "again.zip", harbour().zip()).await;
+        assert_eq!(again.job.state, JobState::Duplicate);
+        // Files go by the time of the machine, which has not gone on.
+        fs::remove_file(daemon.root().join(first.job.source_path.unwrap())).unwrap();
+        fs::remove_dir_all(first.folder).unwrap();
+        let mail = daemon.files("mail").into_iter().find(|file| file.contains(&first.job.id.to_string())).unwrap();
+        fs::remove_file(daemon.root().join(mail)).unwrap();
         daemon.finish().await;
     }
 

@@ -92,6 +92,64 @@ async fn strays_are_told_once_and_ignored() {
 }
 
 #[tokio::test]
+async fn strays_that_were_meant_for_records_are_errors_with_what_is_wanted() {
+    let not_read = async |archive: Archive| {
+        let (_, imported) = import(archive).await;
+        assert_eq!(imported.state(), JobState::Partial);
+        assert_eq!(imported.codes(), [("FILE_NOT_READ", 1)].into());
+        let problem = imported.only(Code::FileNotRead);
+        (problem.file.clone().unwrap_or_default(), problem.hint.clone())
+    };
+    let (file, hint) = not_read(Archive::dash().without("sponsors").media("Sponsors.XLSX", "PK").below("export")).await;
+    assert_eq!(file, "export/Sponsors.XLSX");
+    assert!(hint.contains("only JSON is read") && hint.ends_with("into a file `sponsors` as JSON"), "{hint}");
+    let (file, hint) = not_read(Archive::dash().renamed("sponsors", "2027/sponsors")).await;
+    assert_eq!(file, "2027/sponsors");
+    assert!(hint.ends_with("zip the files of the folder `2027` themselves"), "{hint}");
+    for name in ["Sponsors", "SPONSORS.JSON", "sponsor.json", "Sponsors.Json"] {
+        let (file, hint) = not_read(Archive::dash().renamed("sponsors", name)).await;
+        assert_eq!(file, name);
+        assert_eq!(hint, "name it `sponsors`, at the top of the archive");
+    }
+    // A record names it.
+    let archive = Archive::dash().without("sponsors").media("sponsors.csv", "1");
+    let (_, imported) = import(archive.set("sessions", "/1/slides-url", "sponsors.csv")).await;
+    assert!(!imported.codes().contains_key("FILE_NOT_READ"), "{:?}", imported.problems);
+    // Nothing is lacking.
+    let (_, imported) = import(Archive::dash().media("sponsors.csv", "1").media("old/sponsors", "[]")).await;
+    assert_eq!(imported.state(), JobState::Succeeded);
+    assert_eq!(imported.only(Code::EntryIgnored).hint, "nothing needs to be done");
+}
+
+#[tokio::test]
+async fn an_event_under_another_name_is_told_with_the_right_one() {
+    for (name, dataset) in [("Event.JSON", "event"), ("events", "event")] {
+        let (_, imported) = import(Archive::dash().renamed("event", name)).await;
+        assert_eq!(imported.state(), JobState::Failed, "{name}");
+        let hint = &imported.only(Code::EventMissing).hint;
+        assert_eq!(hint, &format!("the file `{name}` is not read: name it `{dataset}`, at the top of the archive"));
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_is_packed_too_deep_is_shown_where_it_lies() {
+    let hint = async |archive: Archive| {
+        let (_, imported) = import(archive).await;
+        imported.only(Code::EventMissing).hint.clone()
+    };
+    let deep = Archive::dash().renamed("event", "2027/event").media("other/notes.md", "x").below("export");
+    let said = hint(deep).await;
+    assert_eq!(said, "`event` lies in the folder `export/2027`: zip the files of that folder themselves");
+    let said = hint(Archive::empty().media("harbour.ZIP", "PK")).await;
+    assert_eq!(said, "the archive holds another one, `harbour.ZIP`: drop that one itself");
+    let said = hint(Archive::dash().without("event")).await;
+    assert!(said.contains("if this is a corrected rejected.zip, put its `eventferry.json` back"), "{said}");
+    let said = hint(Archive::dash().without("event").file("eventferry.json", json!({"version": 1}))).await;
+    assert_eq!(said, "add the file `event`");
+    assert_eq!(hint(Archive::dash().raw("event", "{")).await, "mend the file `event`");
+}
+
+#[tokio::test]
 async fn names_in_both_normal_forms_are_two_entries() {
     let (_, imported) = import(
         Archive::dash()

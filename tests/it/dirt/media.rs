@@ -190,4 +190,7 @@ async fn media_of_a_file_that_breaks_off_are_no_strays_and_are_not_stored() {
     assert_eq!(imported.codes(), [("JSON_SYNTAX", 1)].into());
     assert_eq!(imported.report.media.stored, 5);
     assert_eq!(ferry.media().list().unwrap().len(), 5);
+    // Nor can it be told which media a file names of which nothing can be read.
+    let (_, imported) = import(Archive::dash().raw("sponsors", "[no JSON").media("images/spare.png", "spare")).await;
+    assert_eq!(imported.codes(), [("JSON_SYNTAX", 1)].into());
 }

@@ -218,6 +218,25 @@ async fn broken_json_anywhere_in_a_file_discards_all_of_it() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_empty_or_in_utf_16_is_told_to_be_that() {
+    let utf_16: Vec<u8> = "[]".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let marked: Vec<u8> = [0xff, 0xfe].into_iter().chain(utf_16.clone()).collect();
+    let cases = [
+        (Vec::new(), "is empty", "fill it, or leave it out"),
+        (b"\xef\xbb\xbf \n".to_vec(), "is empty", "fill it, or leave it out"),
+        (utf_16, "is text in UTF-16", "save it again as UTF-8"),
+        (marked, "is text in UTF-16", "save it again as UTF-8"),
+        (b"[{]".to_vec(), "is not valid JSON: line 1", "a JSON checker shows it"),
+    ];
+    for (bytes, what, hint) in cases {
+        let (_, imported) = import(Archive::dash().raw("tracks", bytes)).await;
+        let problem = imported.only(Code::JsonSyntax);
+        assert!(problem.message.contains(what) && problem.hint.contains(hint), "{problem:?}");
+        assert_eq!(problem.value.is_some(), what.contains("JSON"), "{problem:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_data_file_with_a_wrong_checksum_counts_as_not_there() {
     let bytes = br#"[{"id": 1, "name": "Ropes"}]"#;
     let entry = ZipEntry { crc: Some(0x1234_5678), ..ZipEntry::new("tracks", bytes) };

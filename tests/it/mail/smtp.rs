@@ -106,13 +106,15 @@ async fn optional_encryption_without_a_secret_takes_any_certificate() {
 async fn required_encryption_that_is_not_offered_or_not_trusted_sends_nothing() {
     let plain = SmtpServer::start(&Options::default());
     let reason = transport_trouble(try_once(settings(&plain, Encryption::Starttls)).await);
-    assert!(reason.contains("STARTTLS is not supported"), "{reason}");
+    assert!(reason.contains("does not offer STARTTLS") && reason.contains("\"starttls_optional\""), "{reason}");
+    let reason = transport_trouble(try_once(settings(&plain, Encryption::Tls)).await);
+    assert!(reason.contains("set `smtp.encryption` to \"starttls\"") && reason.contains("usually 465"), "{reason}");
     for (theirs, ours) in
         [(smtp::Encryption::StartTlsOffered, Encryption::Starttls), (smtp::Encryption::Tls, Encryption::Tls)]
     {
         let server = SmtpServer::start(&Options { encryption: theirs, ..Options::default() });
         let reason = transport_trouble(try_once(settings(&server, ours)).await);
-        assert!(reason.to_lowercase().contains("certificate"), "{reason}");
+        assert!(reason.to_lowercase().contains("certificate") && !reason.contains("plain SMTP"), "{reason}");
         assert!(server.received().is_empty());
     }
     let offered = SmtpServer::start(&Options { encryption: smtp::Encryption::StartTlsOffered, ..Options::default() });

@@ -1,12 +1,17 @@
 //! What is kept of mails and notifications: the same in both databases.
 
 use chrono::TimeDelta;
-use eventferry::clock::Clock;
+use eventferry::clock::{Clock, Timestamp};
 use eventferry::mail::MailKind;
 use eventferry::store::mails::{self, MailState};
 use eventferry::store::notifications::{self, NewNotification};
 
 use super::{Queued, entry, imported, job, on_both, queue, start, states};
+
+/// No mail is put off beyond it.
+fn horizon() -> Timestamp {
+    start() + TimeDelta::hours(4)
+}
 
 #[tokio::test]
 async fn every_statement_is_one_on_both_databases() {
@@ -38,16 +43,32 @@ async fn a_due_mail_is_claimed_by_one_and_free_again_when_the_claim_has_run_out(
     on_both(async |database| {
         let clock = Clock::manual(start());
         queue(database, &clock, &imported(1, "a@example.org")).await;
-        let due = mails::due(database, start(), 10).await.unwrap();
+        let due = mails::due(database, start(), horizon(), 10).await.unwrap();
         assert_eq!(due.len(), 1);
         assert_eq!((due[0].attempts, due[0].job, due[0].created_at), (0, Some(job(1)), start()));
         let until = start() + TimeDelta::seconds(60);
         assert!(mails::claim(database, &due[0], until).await.unwrap());
         assert!(!mails::claim(database, &due[0], until).await.unwrap());
-        assert!(mails::due(database, until - TimeDelta::seconds(1), 10).await.unwrap().is_empty());
+        assert!(mails::due(database, until - TimeDelta::seconds(1), horizon(), 10).await.unwrap().is_empty());
         assert_eq!(mails::next_due(database).await.unwrap(), Some(until));
-        let again = mails::due(database, until, 10).await.unwrap();
+        let again = mails::due(database, until, horizon(), 10).await.unwrap();
         assert_eq!(again[0].attempts, 1, "the try that was cut off counts");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_holds_no_mail_back() {
+    on_both(async |database| {
+        let ahead = Clock::manual(start() + TimeDelta::hours(1));
+        queue(database, &ahead, &imported(1, "a@example.org")).await;
+        let due = mails::due(database, start(), horizon(), 10).await.unwrap();
+        assert_eq!(due.len(), 1, "a new one is due at once");
+        let within = horizon() - TimeDelta::seconds(1);
+        assert!(mails::claim(database, &due[0], within).await.unwrap());
+        assert!(mails::due(database, start(), horizon(), 10).await.unwrap().is_empty());
+        mails::mark_later(database, &due[0].id, horizon() + TimeDelta::seconds(1), "greylisted").await.unwrap();
+        assert_eq!(mails::due(database, start(), horizon(), 10).await.unwrap().len(), 1);
     })
     .await;
 }
@@ -60,7 +81,7 @@ async fn the_table_tells_what_became_of_each_mail() {
             queue(database, &clock, &imported(number, "a@example.org")).await;
         }
         queue(database, &clock, &Queued { recipient: None, ..imported(6, "") }).await;
-        let due = mails::due(database, start(), 10).await.unwrap();
+        let due = mails::due(database, start(), horizon(), 10).await.unwrap();
         assert_eq!(due.len(), 5, "the mail without an address is not due");
         let later = start() + TimeDelta::minutes(5);
         for mail in &due[..4] {

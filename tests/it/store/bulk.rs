@@ -1,4 +1,4 @@
-//! Writing many rows at once, at the borders of a statement and of a piece of COPY.
+//! Writing many rows at once, at the borders of a statement and of its arrays.
 
 use eventferry::db::DbErrorKind;
 use eventferry::model::Dataset;
@@ -63,7 +63,7 @@ on_both_databases! {
         assert_eq!(linked, speakers);
     }
 
-    async fn one_value_may_be_longer_than_a_piece_of_copy(database: TestDatabase) {
+    async fn one_value_may_be_longer_than_what_a_statement_takes(database: TestDatabase) {
         let event = event(&database, "41").await;
         let mut tx = database.begin().await.unwrap();
         let first = records::take_ids(&mut tx, "social_links", 3).await.unwrap();

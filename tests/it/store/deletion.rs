@@ -1,13 +1,16 @@
 //! An event is deleted in pieces, with everything that hangs on it and nothing else.
 
-use eventferry::db::{Arg, Database, Sql};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use eventferry::db::{Arg, Database, Sql, Tx};
 use eventferry::model::Dataset;
 use eventferry::store::events;
 use eventferry::store::media::{self, MediaReference, MediaState};
 use eventferry::store::records::{self, Unresolved};
 
 use super::{column, count, event, imported, insert_blanks, of_events, start, writing};
-use crate::support::databases::on_both_databases;
+use crate::support::databases::{TestDatabase, on_both_databases};
 
 /// Tables that hold something of an event.
 const TABLES: [&str; 17] = [
@@ -168,4 +171,61 @@ on_both_databases! {
             }
         }
     }
+}
+
+/// An event of so many sessions, each with a speaker and a media file.
+async fn event_of(database: &Database, sessions: usize) -> i64 {
+    let event = event(database, "41").await;
+    let mut tx = database.begin().await.unwrap();
+    let source_ids: Vec<String> = (1..=sessions).map(|number| number.to_string()).collect();
+    let source_ids: Vec<&str> = source_ids.iter().map(String::as_str).collect();
+    let sessions = insert_blanks(&mut tx, Dataset::Sessions, event, &source_ids).await;
+    let speakers = insert_blanks(&mut tx, Dataset::Speakers, event, &["1"]).await;
+    let pairs: Vec<(i64, i64)> = sessions.iter().map(|session| (*session, speakers[0])).collect();
+    records::insert_links(&mut tx, &pairs).await.unwrap();
+    let file = |session: &i64| MediaReference {
+        dataset: Dataset::Sessions,
+        record_id: *session,
+        field: "slides_url",
+        state: MediaState::Remote { link: "https://example.org/slides".to_owned() },
+    };
+    let files: Vec<MediaReference> = sessions.iter().map(file).collect();
+    media::insert(&mut tx, &writing(event), &files).await.unwrap();
+    tx.commit().await.unwrap();
+    event
+}
+
+/// Counts what SQLite does in a transaction from now on: the operations of its virtual machine.
+async fn count_operations(tx: &mut Tx, operations: &Arc<AtomicU64>) {
+    let Tx::Sqlite(tx, _) = tx else { panic!("this is not SQLite") };
+    let operations = Arc::clone(operations);
+    tx.lock_handle().await.unwrap().set_progress_handler(1, move || {
+        operations.fetch_add(1, Ordering::Relaxed);
+        true
+    });
+}
+
+/// The most operations that any piece of ten rows has cost.
+async fn dearest_piece(sessions: usize) -> u64 {
+    let database = TestDatabase::sqlite().await;
+    let event = event_of(&database, sessions).await;
+    let mut most = 0;
+    loop {
+        let mut tx = database.begin().await.unwrap();
+        let operations = Arc::default();
+        count_operations(&mut tx, &operations).await;
+        let is_more_left = events::delete_some(&mut tx, event, 10).await.unwrap();
+        tx.commit().await.unwrap();
+        most = most.max(operations.load(Ordering::Relaxed));
+        if !is_more_left {
+            return most;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_piece_costs_does_not_grow_with_the_event() {
+    let (small, large) = (dearest_piece(50).await, dearest_piece(500).await);
+    assert!(small > 0);
+    assert!(large < small * 2, "{small} operations in an event of 50 sessions, {large} in one of 500");
 }

@@ -2,8 +2,10 @@
 
 mod bulk;
 mod deletion;
+mod deliveries;
 mod events;
 mod media;
+mod migrations;
 mod problems;
 mod records;
 mod references;
@@ -80,6 +82,7 @@ async fn insert_job(database: &Database, number: u128) {
         source_key: None,
         again: false,
         retry_of: None,
+        with_handlers: None,
         created_at: start(),
     };
     store::jobs::insert(database, &job).await.unwrap();

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::support::databases::on_both_databases;
 
-/// Texts that a statement, COPY or JSON could take for something else.
+/// Texts that a statement, an array or JSON could take for something else.
 const ODD_TEXTS: [&str; 16] = [
     "",
     " ",
@@ -271,10 +271,10 @@ on_both_databases! {
         }
         tx.commit().await.unwrap();
         for dataset in of_events() {
-            let mut found = records::known(&database, dataset, event_id, &["two", "1", "4"]).await.unwrap();
+            let mut found = records::known(&database, dataset, event_id, &["two", "1", "4"], job(9)).await.unwrap();
             found.sort();
             assert_eq!(found, ["1", "two"], "{dataset}");
-            assert_eq!(records::known(&database, dataset, event_id, &[]).await.unwrap(), [""; 0], "{dataset}");
+            assert_eq!(records::known(&database, dataset, event_id, &[], job(9)).await.unwrap(), [""; 0], "{dataset}");
         }
     }
 

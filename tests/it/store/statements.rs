@@ -5,17 +5,20 @@ use std::path::Path;
 
 use eventferry::db::Sql;
 use eventferry::store::{
-    arrivals, events, exports, jobs, mails, media, notifications, problems, programme, records, schedules,
+    arrivals, deliveries, events, exports, handlers, jobs, mails, media, notifications, problems, programme, records,
+    remembered, schedules,
 };
 
-use crate::support::databases::on_both_databases;
+use crate::support::databases::{TestDatabase, on_both_databases};
 
 /// The statements of each module of `src/store`, which `architecture.rs` makes sure are all there are.
 fn statements() -> Vec<(&'static str, Vec<Sql>)> {
     vec![
         ("arrivals", arrivals::statements()),
+        ("deliveries", deliveries::STATEMENTS.into_iter().cloned().collect()),
         ("events", events::statements()),
         ("exports", exports::statements()),
+        ("handlers", handlers::STATEMENTS.into_iter().cloned().collect()),
         ("jobs", jobs::statements()),
         ("mails", mails::STATEMENTS.into_iter().cloned().collect()),
         ("media", media::statements()),
@@ -23,6 +26,7 @@ fn statements() -> Vec<(&'static str, Vec<Sql>)> {
         ("problems", problems::statements()),
         ("programme", programme::statements()),
         ("records", records::statements()),
+        ("remembered", remembered::STATEMENTS.into_iter().cloned().collect()),
         ("schedules", schedules::statements()),
     ]
 }
@@ -56,5 +60,19 @@ on_both_databases! {
             let prepared = database.prepare(&Sql::same("nonsense", text)).await;
             assert!(prepared.unwrap_err().to_string().contains("nonsense"), "{text}");
         }
+    }
+}
+
+/// A daemon that is frozen in the middle of a chunk holds locks that every other one waits for.
+#[tokio::test]
+async fn postgres_ends_a_transaction_that_stands_still_and_not_a_snapshot() {
+    let database = TestDatabase::postgres().await;
+    let limit = Sql::same("ask for a limit", "SELECT current_setting('idle_in_transaction_session_timeout')");
+    for (mut tx, expected) in
+        [(database.begin().await.unwrap(), "30s"), (database.begin_snapshot().await.unwrap(), "0")]
+    {
+        let found: String = tx.fetch_all(&limit, &[]).await.unwrap()[0].get(0).unwrap();
+        assert_eq!(found, expected);
+        tx.rollback().await.unwrap();
     }
 }

@@ -84,10 +84,27 @@ impl Process {
         }
     }
 
+    /// Waits until these words stand on its stderr, and takes what it said up to them away.
+    pub(crate) fn wait_for(&mut self, words: &str) {
+        let stderr = self.child.as_mut().unwrap().stderr.as_mut().unwrap();
+        let mut said = Vec::new();
+        while !String::from_utf8_lossy(&said).contains(words) {
+            let mut byte = [0];
+            assert_eq!(stderr.read(&mut byte).unwrap(), 1, "{words}: {}", String::from_utf8_lossy(&said));
+            said.extend(byte);
+        }
+    }
+
     /// Asks it to stop, as systemd does.
     pub(crate) fn terminate(&self) {
         let process = rustix::process::Pid::from_child(self.child.as_ref().unwrap());
         rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();
+    }
+
+    /// Lets it read its configuration again.
+    pub(crate) fn hang_up(&self) {
+        let process = rustix::process::Pid::from_child(self.child.as_ref().unwrap());
+        rustix::process::kill_process(process, rustix::process::Signal::HUP).unwrap();
     }
 
     /// Waits for its end.

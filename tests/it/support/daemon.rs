@@ -1,5 +1,8 @@
 //! A whole daemon over a root of its own: it can be stopped, killed and started again, and must leave nothing behind.
 
+mod abort;
+mod remains;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::future::Future;
@@ -8,20 +11,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use eventferry::app::{App, Daemon, Parts};
+use eventferry::app::{App, Daemon, Parts, Readiness};
 use eventferry::clock::{Clock, Timestamp};
 use eventferry::config::{Overrides, Settings, Sources};
 use eventferry::db::{Backend, Database, DatabaseOptions, FromColumn, Sql};
-use eventferry::fsx::TEMPORARY_PREFIX;
 use eventferry::inbox::{Health, InboxView};
-use eventferry::model::{JobId, JobState, Report};
+use eventferry::model::{JobId, Report};
 use eventferry::queue::QueueHandle;
 use eventferry::queue::lock::InstanceLock;
 use eventferry::signal::Signals;
-use eventferry::storage::hex;
-use eventferry::store::jobs::{self, Filter, JobKind, JobView, SourceState};
-use eventferry::work::{self, Watcher};
-use sha2::{Digest, Sha256};
+use eventferry::store::jobs::{self, Filter, JobView, SourceState};
+use eventferry::work::Watcher;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::{Mutex, watch};
@@ -87,13 +87,20 @@ impl Setup {
         if let Some(url) = setup.server.as_ref().map(PostgresDatabase::url) {
             setup = setup.set("database.url", &url);
         }
-        setup.set("import.chunk_pause", "0s").set("queue.free_space_floor", "0").set("database.connections", "4")
+        // The clock of a test goes on by seconds while a chunk is written, which says nothing of how long that takes.
+        let setup = setup.set("import.chunk_time", "1h").set("import.chunk_pause", "0s");
+        setup.set("queue.free_space_floor", "0").set("database.connections", "4")
     }
 
     /// Another value for a key of the configuration.
     pub(crate) fn set(mut self, key: &str, value: &str) -> Self {
         self.set.push((key.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Where the server is, where there is one.
+    pub(crate) fn url(&self) -> Option<String> {
+        self.server.as_ref().map(PostgresDatabase::url)
     }
 
     /// Somebody who looks on while jobs run.
@@ -111,7 +118,7 @@ impl Setup {
         }
         let file = folder.path().join("eventferry.toml");
         fs::write(&file, CONFIGURATION).unwrap();
-        let overrides = Overrides { root: Some(root.clone()), set: self.set };
+        let overrides = Overrides { root: Some(root.clone()), set: self.set, log_level: None };
         let sources = Sources { file: Some(file), environment: BTreeMap::new(), overrides };
         let settings = Settings::load(&sources).unwrap();
         let url = match &self.server {
@@ -129,7 +136,7 @@ impl Setup {
             watcher: self.watcher,
             life: None,
             is_finished: false,
-            _server: self.server,
+            server: self.server,
             folder,
         }
     }
@@ -153,7 +160,7 @@ pub(crate) struct TestDaemon {
     watcher: Option<Watcher>,
     life: Option<Life>,
     is_finished: bool,
-    _server: Option<PostgresDatabase>,
+    server: Option<PostgresDatabase>,
     folder: TempDir,
 }
 
@@ -163,6 +170,7 @@ struct Life {
     daemon: Arc<Mutex<Option<Daemon>>>,
     queue: QueueHandle,
     inbox: watch::Receiver<InboxView>,
+    readiness: watch::Receiver<Readiness>,
     lock: Option<InstanceLock>,
     runtime: Option<Runtime>,
 }
@@ -229,9 +237,9 @@ impl TestDaemon {
             (app, lock, daemon)
         });
         let (app, lock, daemon) = begun.await.unwrap();
-        let (queue, inbox) = (daemon.queue().clone(), daemon.inbox());
+        let (queue, inbox, readiness) = (daemon.queue().clone(), daemon.inbox(), daemon.readiness());
         let daemon = Arc::new(Mutex::new(Some(daemon)));
-        self.life = Some(Life { app, daemon, queue, inbox, lock, runtime: Some(runtime) });
+        self.life = Some(Life { app, daemon, queue, inbox, readiness, lock, runtime: Some(runtime) });
     }
 
     pub(crate) fn is_alive(&self) -> bool {
@@ -240,6 +248,16 @@ impl TestDaemon {
 
     fn life(&self) -> &Life {
         self.life.as_ref().expect("it does not run")
+    }
+
+    /// Whether it says that it can do what it is there for.
+    pub(crate) fn readiness(&self) -> watch::Receiver<Readiness> {
+        self.life().readiness.clone()
+    }
+
+    /// The database's own server, where it has one.
+    pub(crate) fn server(&self) -> &PostgresDatabase {
+        self.server.as_ref().expect("it is on PostgreSQL")
     }
 
     pub(crate) fn inbox(&self) -> watch::Receiver<InboxView> {
@@ -255,6 +273,20 @@ impl TestDaemon {
     pub(crate) async fn daemon_idle(&self) {
         let daemon = Arc::clone(&self.life().daemon);
         self.in_life(async move { daemon.lock().await.as_mut().unwrap().idle().await.unwrap() }).await;
+    }
+
+    /// Waits until every message to handlers that can be delivered now is delivered.
+    pub(crate) async fn messages_at_rest(&self) {
+        let daemon = Arc::clone(&self.life().daemon);
+        self.in_life(async move { daemon.lock().await.as_mut().unwrap().deliver_messages().await }).await;
+    }
+
+    /// Takes over a configuration that has changed, as SIGHUP does; says what takes effect with the next start only.
+    pub(crate) fn reload(&mut self, changes: &[(&str, &str)]) -> Vec<String> {
+        for (key, value) in changes {
+            self.set(key, value);
+        }
+        self.life().app.reload(&self.settings)
     }
 
     /// Stops softly.
@@ -313,6 +345,7 @@ impl TestDaemon {
         loop {
             self.inbox_at_rest(staying).await;
             self.life().queue.idle().await;
+            self.messages_at_rest().await;
             let Some(wait) = self.waits().await else { return };
             self.clock.advance(wait.max(Duration::from_secs(1)));
             self.look().await;
@@ -338,7 +371,9 @@ impl TestDaemon {
             next = next.max(Some(now + TimeDelta::seconds(30)));
         }
         let mails: Vec<Timestamp> = self.column("SELECT next_attempt_at FROM mails WHERE state = 'queued'").await;
-        next = next.into_iter().chain(mails).min();
+        let messages = "SELECT next_attempt_at FROM deliveries WHERE state = 'pending'";
+        let messages: Vec<Timestamp> = self.column(messages).await;
+        next = next.into_iter().chain(mails).chain(messages).min();
         next.map(|next| (next - now).to_std().unwrap_or_default())
     }
 
@@ -478,190 +513,6 @@ impl TestDaemon {
         walk(&root.join(folder), &mut |path| found.push(path.strip_prefix(&root).unwrap().display().to_string()));
         found.sort();
         found
-    }
-
-    /// Waits until nothing is left to do, stops the daemon, and makes sure that it has left nothing but what it should.
-    pub(crate) async fn finish(self) {
-        self.finish_but_for(&[]).await;
-    }
-
-    /// As [`TestDaemon::finish`], with files that stay in the inbox.
-    pub(crate) async fn finish_but_for(mut self, staying: &[&str]) {
-        if self.life.is_none() {
-            self.start().await;
-        }
-        self.idle_but_for(staying).await;
-        let app = self.life().app.clone();
-        self.in_life(async move { work::sweep(&app.settings, &app.services).await.unwrap() }).await;
-        self.stop().await;
-        let mut wrong = Vec::new();
-        self.look_at_jobs(&mut wrong).await;
-        self.look_at_folders(&mut wrong, staying).await;
-        self.look_at_mails(&mut wrong).await;
-        assert!(wrong.is_empty(), "left over or missing:\n{}", wrong.join("\n"));
-        self.database.close().await;
-        self.is_finished = true;
-    }
-
-    /// Each job has one final row, one set of result files, and its archive in one place.
-    async fn look_at_jobs(&self, wrong: &mut Vec<String>) {
-        let jobs = self.jobs().await;
-        let mut sources = BTreeSet::new();
-        let mut folders = BTreeSet::new();
-        for job in &jobs {
-            let id = job.id;
-            if !job.state.is_final() {
-                wrong.push(format!("job {id} is {}", job.state));
-                continue;
-            }
-            if job.kind == JobKind::Export.as_str() {
-                if (&job.source_state, &job.source_path) != (&SourceState::Moved, &None) {
-                    wrong.push(format!("the export {id} has an archive: {:?}", job.source_path));
-                }
-                continue;
-            }
-            let place = match job.state {
-                JobState::Failed | JobState::Cancelled => "rejected",
-                _ => "done",
-            };
-            match (&job.source_state, &job.source_path) {
-                (SourceState::Moved, Some(path)) => {
-                    let is_right =
-                        path.starts_with(&format!("{place}/{}/", job.account)) && path.contains(&id.to_string());
-                    if !is_right {
-                        wrong.push(format!("the archive of the {} job {id} lies at `{path}`", job.state));
-                    }
-                    sources.insert(path.clone());
-                }
-                other => wrong.push(format!("the archive of job {id} is {other:?}")),
-            }
-            let Some(folder) = &job.result_folder else {
-                wrong.push(format!("job {id} has no results"));
-                continue;
-            };
-            folders.insert(format!("outbox/{folder}"));
-            self.look_at_results(wrong, job, &format!("outbox/{folder}"));
-        }
-        let kept: BTreeSet<String> = [self.files("done"), self.files("rejected")].concat().into_iter().collect();
-        if kept != sources {
-            wrong.push(format!("done and rejected hold {kept:#?} and not {sources:#?}"));
-        }
-        for file in self.files("outbox") {
-            if file.split('/').nth(2) == Some("exports") {
-                self.look_at_export(wrong, &file);
-                continue;
-            }
-            let is_latest = file.split('/').nth(2) == Some("latest");
-            let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
-            if !is_latest && !folders.contains(folder) {
-                wrong.push(format!("`{file}` belongs to no job"));
-            }
-        }
-        let claims = self.count("jobs WHERE owner IS NOT NULL OR source_turn OR blocked_on IS NOT NULL").await;
-        if claims > 0 {
-            wrong.push(format!("{claims} jobs have ended and still hold something"));
-        }
-    }
-
-    /// A file of an export stands in the list of its run with its hash, or is a link to a run.
-    fn look_at_export(&self, wrong: &mut Vec<String>, file: &str) {
-        let parts: Vec<&str> = file.splitn(6, '/').collect();
-        let &[_, account, _, event, run, ref name @ ..] = parts.as_slice() else {
-            return wrong.push(format!("`{file}` belongs to no export"));
-        };
-        let runs = self.root().join("outbox").join(account).join("exports").join(event);
-        if run.starts_with("latest") {
-            if !runs.join(run).join("export.json").is_file() {
-                wrong.push(format!("`{file}` leads to no run"));
-            }
-            return;
-        }
-        let sums = fs::read_to_string(runs.join(run).join("SHA256SUMS")).unwrap_or_default();
-        let is_listed = match name {
-            ["SHA256SUMS" | "export.json"] => true,
-            [name] => {
-                let hash = hex(&Sha256::digest(fs::read(runs.join(run).join(name)).unwrap()));
-                sums.lines().any(|line| line == format!("{hash}  {name}"))
-            }
-            _ => false,
-        };
-        if !is_listed {
-            wrong.push(format!("`{file}` is in no list of its run with the bytes that it has"));
-        }
-    }
-
-    fn look_at_results(&self, wrong: &mut Vec<String>, job: &JobView, folder: &str) {
-        let files: Vec<String> =
-            self.files(folder).iter().map(|file| file.rsplit('/').next().unwrap_or_default().to_owned()).collect();
-        let without_rejected: Vec<&String> = files.iter().filter(|name| *name != "rejected.zip").collect();
-        if without_rejected != ["errors.csv", "report.txt", "result.json"] {
-            wrong.push(format!("the results of job {} are {files:?}", job.id));
-        }
-        if files.len() > without_rejected.len() && job.state != JobState::Partial {
-            wrong.push(format!("the {} job {} has a rejected.zip", job.state, job.id));
-        }
-    }
-
-    /// Nothing lies in the work folder, no temporary anywhere, and the media store is what the table says.
-    async fn look_at_folders(&self, wrong: &mut Vec<String>, staying: &[&str]) {
-        for file in self.files("work") {
-            wrong.push(format!("`{file}` is left over"));
-        }
-        for name in names(&self.root().join("work")) {
-            wrong.push(format!("the folder `work/{name}` is left over"));
-        }
-        walk(&self.root(), &mut |path| {
-            if path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes())) {
-                wrong.push(format!("the temporary `{}` is left over", path.display()));
-            }
-        });
-        let stays: BTreeSet<String> = staying.iter().map(|name| (*name).to_owned()).collect();
-        let inbox = self.in_inbox();
-        if inbox != stays {
-            wrong.push(format!("the inbox holds {inbox:?} and not {stays:?}"));
-        }
-        let arrivals = self.count("arrivals").await;
-        if arrivals > i64::try_from(stays.len()).unwrap() {
-            wrong.push(format!("{arrivals} arrivals are remembered, {} files are there", stays.len()));
-        }
-        let hashes: Vec<String> = self.column("SELECT DISTINCT sha256 FROM media WHERE state = 'stored'").await;
-        let expected: BTreeSet<String> = hashes.iter().map(|hash| format!("media/{}/{hash}", &hash[..2])).collect();
-        let stored: BTreeSet<String> = self.files("media").into_iter().collect();
-        if stored != expected {
-            wrong.push(format!("the media store holds {stored:#?}, the table names {expected:#?}"));
-        }
-        let pending = self.count("media WHERE state NOT IN ('stored', 'missing', 'remote')").await;
-        if pending > 0 {
-            wrong.push(format!("{pending} media rows are undecided"));
-        }
-    }
-
-    /// Each job has one row of mail and one notification; each mail that was sent is one file.
-    async fn look_at_mails(&self, wrong: &mut Vec<String>) {
-        for job in self.jobs().await {
-            let about = |table: &str| format!("{table} WHERE job_id = '{}' AND kind <> 'admin'", job.id);
-            let (mails, told) = (self.count(&about("mails")).await, self.count(&about("notifications")).await);
-            if (mails, told) != (1, 1) {
-                wrong.push(format!("job {} has {mails} mails and {told} notifications", job.id));
-            }
-        }
-        let waiting = self.count("mails WHERE state NOT IN ('sent', 'no_address', 'off', 'digest')").await;
-        if waiting > 0 {
-            wrong.push(format!("{waiting} mails were not sent"));
-        }
-        let mut sent: Vec<String> = self.column("SELECT message_id FROM mails WHERE state = 'sent'").await;
-        let mut written: Vec<String> = self.files("mail").iter().map(|file| self.message_id(file)).collect();
-        sent.sort();
-        written.sort();
-        if sent != written {
-            wrong.push(format!("the mails {written:#?} were written, {sent:#?} sent"));
-        }
-    }
-
-    fn message_id(&self, file: &str) -> String {
-        let text = String::from_utf8_lossy(&fs::read(self.root().join(file)).unwrap()).into_owned();
-        let line = text.lines().find_map(|line| line.strip_prefix("Message-ID: ").map(str::to_owned));
-        line.unwrap_or_else(|| panic!("`{file}` has no Message-ID"))
     }
 }
 

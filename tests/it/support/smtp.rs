@@ -196,7 +196,7 @@ fn read_lines(child: &mut Child) -> Receiver<String> {
 }
 
 /// Makes a root certificate (`ca.pem`) and a server's certificate signed by it (`server.pem`, `server.key`).
-fn make_certificates(folder: &Path) {
+pub(crate) fn make_certificates(folder: &Path) {
     const NEW: [&str; 8] =
         ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc", "-days=30"];
     let root = ["-subj=/CN=Test root", "-keyout=ca.key", "-out=ca.pem"];

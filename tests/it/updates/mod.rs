@@ -2,7 +2,10 @@
 
 mod events;
 mod links;
+mod pace;
 mod policies;
 mod records;
+mod silence;
 mod stops;
 mod supplements;
+mod taking_back;

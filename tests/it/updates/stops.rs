@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use eventferry::db::Database;
-use eventferry::import::RunEnd;
+use eventferry::import::{RunEnd, Step};
 use eventferry::model::job::RetryReason;
 use eventferry::model::{Code, JobState, Problem, Report};
 use eventferry::signal::{FailPoint, Injection, Signals};
@@ -15,6 +15,7 @@ use eventferry::store::jobs::{self, Cancellation};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use super::supplements::supplement;
 use crate::fixtures::archive::Archive;
 use crate::fixtures::importing::{Ferry, Imported, Running};
 use crate::support::databases::on_both_databases;
@@ -151,6 +152,29 @@ async fn an_import_that_was_interrupted_anywhere_ends_like_any_other() {
         }
         assert!(visit > 1, "{point:?} was never reached");
     }
+}
+
+#[tokio::test]
+async fn a_supplement_that_was_interrupted_anywhere_makes_every_record_that_its_records_bring() {
+    let nested = |track: u32| json!({"id": track, "title": "Corrected", "track": {"id": track, "name": format!("Track {track}")}, "speakers": []});
+    let sessions: Vec<_> = (81..=87).map(nested).collect();
+    let mut visit = 0;
+    loop {
+        visit += 1;
+        let mut ferry = Ferry::on_sqlite().await;
+        ferry.chunk_records = 2;
+        let first = ferry.import(Archive::dash().set("sessions", "/1/title", json!(null)).zip()).await;
+        let archive = supplement(&first).file("sessions", json!(sessions));
+        let point = FailPoint::ChunkAfterCommit;
+        let Some(resumed) = stop_and_go_on(&mut ferry, &archive, point, visit, Injection::Die).await else { break };
+        assert_eq!(resumed.state(), JobState::Succeeded, "{visit}: {:?}", resumed.problems);
+        let tracks = resumed.dataset("tracks");
+        assert_eq!((tracks.rebuilt, tracks.created), (7, 7), "{visit}");
+        assert_eq!(ferry.count("tracks").await, 9, "{visit}");
+        let joined = "sessions AS s JOIN tracks AS t ON t.id = s.track_id WHERE s.source_id = t.source_id AND s.source_id LIKE '8_'";
+        assert_eq!(ferry.count(joined).await, 7, "{visit}");
+    }
+    assert!(visit > 8, "{visit}");
 }
 
 on_both_databases! {
@@ -310,8 +334,8 @@ on_both_databases! {
         let (database, here) = (ferry.services().database, tokio::runtime::Handle::current());
         let is_deleted = AtomicBool::new(false);
         // The check runs where waiting is allowed, after the plan was made.
-        let on_progress = move |stage: &str, _, _| {
-            if stage == "checking event" && !is_deleted.swap(true, Ordering::Relaxed) {
+        let on_progress = move |step: Step<'_>| {
+            if is_at(step, "checking event") && !is_deleted.swap(true, Ordering::Relaxed) {
                 here.block_on(delete(&database, event));
             }
         };
@@ -330,8 +354,8 @@ on_both_databases! {
         let ferry = Ferry::on(database);
         let running = ferry.start("harbour.zip", Archive::dash().zip()).await;
         let source = running.import.archive.clone();
-        let on_progress = move |stage: &str, _, _| {
-            if stage == "checking event" {
+        let on_progress = move |step: Step<'_>| {
+            if is_at(step, "checking event") {
                 OpenOptions::new().append(true).open(&source).unwrap().write_all(b"more").unwrap();
             }
         };
@@ -385,6 +409,11 @@ on_both_databases! {
 }
 
 /// Deletes an event in pieces.
+/// Whether an import is at this stage.
+fn is_at(step: Step<'_>, wanted: &str) -> bool {
+    matches!(step, Step::At { stage, .. } if stage == wanted)
+}
+
 async fn delete(database: &Database, event: i64) {
     loop {
         let mut tx = database.begin().await.unwrap();
@@ -406,7 +435,7 @@ async fn outcome_of(ferry: &Ferry, running: Running) -> Imported {
 }
 
 /// Stops a job after its `chunk`-th chunk.
-async fn stop_after(ferry: &mut Ferry, archive: &Archive, chunk: u32) -> Running {
+pub(super) async fn stop_after(ferry: &mut Ferry, archive: &Archive, chunk: u32) -> Running {
     let running = ferry.start("harbour.zip", archive.zip()).await;
     ferry.signals = Signals::armed();
     ferry.signals.inject(FailPoint::ChunkAfterCommit, chunk, Injection::Fail);

@@ -10,7 +10,7 @@ use crate::fixtures::zips::{ZipEntry, unzip, zip};
 use crate::support::databases::on_both_databases;
 
 /// An archive with nothing but the mark of a supplement.
-fn supplement(first: &Imported) -> Archive {
+pub(super) fn supplement(first: &Imported) -> Archive {
     let job: JobId = first.report.job;
     Archive::empty()
         .file("eventferry.json", json!({"version": 1, "supplement_of": job.to_string(), "event": first.event()}))
