@@ -3,6 +3,7 @@
 mod archive;
 mod daemon;
 mod export;
+mod handlers;
 mod ours;
 mod postgresql;
 mod sqlite;
@@ -57,6 +58,13 @@ struct Bench {
     failed: bool,
 }
 
+/// What is measured with the numbers that follow.
+enum Kind {
+    Import,
+    Export,
+    Handlers,
+}
+
 fn main() -> ExitCode {
     match run() {
         Ok(bench) if bench.failed => ExitCode::from(1),
@@ -85,17 +93,24 @@ fn run() -> Result<Bench> {
     if let Some(server) = &bench.server {
         println!("{}", postgresql::durability(server)?);
     }
-    let mut exports = false;
+    let mut kind = Kind::Import;
     for what in args {
         match what.as_str() {
             "daemon" => bench.daemon()?,
-            "import" => exports = false,
-            "export" => exports = true,
+            "import" => kind = Kind::Import,
+            "export" => kind = Kind::Export,
+            "handlers" => kind = Kind::Handlers,
             number => {
                 let sessions = number.parse().with_context(|| {
-                    format!("`{number}` is neither a number of sessions nor `import`, `export` or `daemon`")
+                    format!(
+                        "`{number}` is neither a number of sessions nor `import`, `export`, `handlers` or `daemon`"
+                    )
                 })?;
-                if exports { bench.export(sessions)? } else { bench.import(sessions)? }
+                match kind {
+                    Kind::Import => bench.import(sessions)?,
+                    Kind::Export => bench.export(sessions)?,
+                    Kind::Handlers => bench.handlers(sessions)?,
+                }
             }
         }
     }
@@ -165,15 +180,59 @@ impl Bench {
         Ok(())
     }
 
+    /// Everything is told to a receiver that answers at once; beside it, an import without handlers, and a bare client.
+    fn handlers(&mut self, sessions: u64) -> Result<()> {
+        let path = self.folder.join(format!("{sessions}.zip"));
+        archive::write(&path, sessions, 7)?;
+        let root = self.folder.join("handlers");
+        let (mut told, mut silent, mut bare, mut messages) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        for _ in 0..self.repeat.unwrap_or(3) {
+            let _ = fs::remove_dir_all(&root);
+            fs::create_dir_all(&root)?;
+            silent.push(ours::import(&self.binary, &path, &root, None)?.time);
+            let _ = fs::remove_dir_all(&root);
+            fs::create_dir_all(&root)?;
+            let receiver = handlers::Receiver::start()?;
+            told.push(handlers::import(&self.binary, &path, &root, &receiver)?);
+            let bodies = bodies_of(&root.join("eventferry.db"))?;
+            messages = bodies.len() as u64;
+            if receiver.taken() != messages {
+                bail!("{} requests for {messages} messages", receiver.taken());
+            }
+            bare.push(handlers::send(&bodies, &receiver)?);
+        }
+        let _ = fs::remove_dir_all(&root);
+        let times: Vec<Duration> = told.iter().map(|run| run.time).collect();
+        let (told_in, silent_in, bare_in) = (median(&times), median(&silent), median(&bare));
+        let speed = |time: Duration| grouped((messages as f64 / time.as_secs_f64()) as u64);
+        let peak = told.iter().map(|run| run.peak_kib).max().unwrap_or(0);
+        println!(
+            "\n{} sessions, {} messages, {} at a time   (load {})",
+            grouped(sessions),
+            grouped(messages),
+            handlers::CONCURRENCY,
+            load()
+        );
+        println!(
+            "    import, all told      {:>8.2} s  {:>9} messages/s  peak {:.1} MiB",
+            told_in.as_secs_f64(),
+            speed(told_in),
+            mebibytes(peak * 1024)
+        );
+        println!("    import, handlers off  {:>8.2} s", silent_in.as_secs_f64());
+        println!("    bare client           {:>8.2} s  {:>9} messages/s", bare_in.as_secs_f64(), speed(bare_in));
+        println!("    ratio {:.3} to the bare client", bare_in.as_secs_f64() / told_in.as_secs_f64());
+        Ok(())
+    }
+
     fn tell(&mut self, database: &str, made: &Made, runs: &[Run], baselines: &[Duration]) {
-        let ours = runs.iter().map(|run| run.time).min().unwrap_or_default();
-        let raw = baselines.iter().min().copied().unwrap_or_default();
+        let times: Vec<Duration> = runs.iter().map(|run| run.time).collect();
+        let (ours, raw) = (median(&times), median(baselines));
         let peak = runs.iter().map(|run| run.peak_kib).max().unwrap_or(0);
         let speed = |time: Duration| grouped((made.rows as f64 / time.as_secs_f64()) as u64);
         let all = |times: &[Duration]| {
             times.iter().map(|time| format!("{:.2}", time.as_secs_f64())).collect::<Vec<_>>().join(" ")
         };
-        let times: Vec<Duration> = runs.iter().map(|run| run.time).collect();
         println!("  {database}   (load {})", load());
         println!("    import    {:>8.2} s  {:>9} rows/s  ({})", ours.as_secs_f64(), speed(ours), all(&times));
         println!("    raw       {:>8.2} s  {:>9} rows/s  ({})", raw.as_secs_f64(), speed(raw), all(baselines));
@@ -250,6 +309,24 @@ impl Bench {
     fn judge(&mut self, line: &str, is_good: bool, bound: &str) {
         self.failed |= !is_good;
         println!("{line}  {} ({bound})", if is_good { "PASS" } else { "FAIL" });
+    }
+}
+
+/// Bodies that were delivered, read back from what ours has written.
+fn bodies_of(database: &Path) -> Result<Vec<String>> {
+    let database = rusqlite::Connection::open(database)?;
+    let mut statement = database.prepare("SELECT body FROM deliveries WHERE state = 'delivered' ORDER BY id")?;
+    let bodies = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    Ok(bodies)
+}
+
+/// The middle one, or what lies between the middle two.
+fn median(times: &[Duration]) -> Duration {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    match (times.get(times.len().saturating_sub(1) / 2), times.get(times.len() / 2)) {
+        (Some(one), Some(other)) => (*one + *other) / 2,
+        _ => Duration::ZERO,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::TABLES;
 
 /// What `src/db/mod.rs` sets on the connection that writes.
 const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
-    PRAGMA wal_autocheckpoint = 10000; PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY;";
+    PRAGMA wal_autocheckpoint = 10000; PRAGMA cache_size = -12288; PRAGMA temp_store = MEMORY;";
 
 /// Rows of all tables, in a file.
 #[derive(Debug)]
