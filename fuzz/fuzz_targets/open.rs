@@ -1,0 +1,8 @@
+//! Bytes as an archive: looked at, opened, every entry read.
+#![no_main]
+
+#[path = "../bodies.rs"]
+#[allow(dead_code)]
+mod bodies;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| bodies::open(bytes));
