@@ -10,7 +10,7 @@ mod rows;
 mod values;
 
 use std::fs::File;
-use std::io::{Seek, Write};
+use std::io::{self, Seek, Write};
 
 use chrono_tz::Tz;
 use tokio::sync::mpsc;
@@ -81,7 +81,11 @@ pub async fn render<W: Write + Seek + Send + 'static>(
     let writing = tokio::task::spawn_blocking(move || write(source, options, &store, out));
     let read = send_pages(snapshot, event_id, &head, &sender).await;
     drop(sender);
-    let written = writing.await.map_err(|error| std::io::Error::other(format!("the writer ended: {error}")))?;
+    let written = writing.await.map_err(|error| {
+        let reason = format!("the writer ended: {error}");
+        // A runtime that is shutting down says nothing of the event.
+        if error.is_cancelled() { RenderError::Read(ReadError(reason)) } else { io::Error::other(reason).into() }
+    })?;
     // Where the reading failed, the writer knows only that nothing more has come.
     read?;
     written

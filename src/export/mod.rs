@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -26,7 +27,7 @@ use crate::archive::Limits;
 use crate::clock::{Clock, Timestamp};
 use crate::db::{Database, DbError, Tx};
 use crate::model::export::{ALL_EVENTS, BY_HAND, ExportRequest, Format, Keep};
-use crate::model::{JobId, JobState};
+use crate::model::{JobId, JobState, words};
 use crate::signal::{FailPoint, Injected, Injection, Signals};
 use crate::storage::MediaStore;
 use crate::store::jobs::{self, Lease, LeaseError, SourceTurn};
@@ -324,7 +325,7 @@ impl Run<'_> {
             let checked = archive::check(File::open(&path)?, &limits, &rendered)?;
             Ok((checked, rendered, render::file_at(&building, ARCHIVE)?))
         });
-        let (checked, rendered, file) = checked.await.map_err(|error| Trouble::Event(error.to_string()))??;
+        let (checked, rendered, file) = checked.await??;
         let records: u64 = checked.records.values().sum();
         Ok(FormatExport {
             format: Format::Archive,
@@ -351,8 +352,7 @@ impl Run<'_> {
             let result = work(&source, &mut with);
             (source, with, result)
         });
-        let (source, with, result) =
-            ended.await.map_err(|error| Trouble::Event(format!("the program failed over it: {error}")))?;
+        let (source, with, result) = ended.await?;
         result?;
         Ok((source, with))
     }
@@ -373,7 +373,7 @@ impl Run<'_> {
             let whole = before.as_ref().map(|before| thread_folder.whole_files(before)).unwrap_or_default();
             (before, whole)
         });
-        let (before, whole) = looked.await.map_err(|error| Trouble::Event(error.to_string()))?;
+        let (before, whole) = looked.await?;
         if before.as_ref().is_some_and(|before| empties_schedules(made, before)) {
             made.state = EventState::Empty;
             return Ok(folder.discard()?);
@@ -392,7 +392,7 @@ impl Run<'_> {
                 retain(&thread_folder, &run, keep, now);
                 Ok(())
             });
-            return Ok(linked.await.map_err(|error| Trouble::Event(error.to_string()))??);
+            return Ok(linked.await??);
         }
         made.state = EventState::Published;
         made.folder = Some(below.to_owned());
@@ -405,7 +405,7 @@ impl Run<'_> {
             retain(&thread_folder, &manifest, keep, now);
             Ok(manifest)
         });
-        *made = published.await.map_err(|error| Trouble::Event(error.to_string()))??;
+        *made = published.await??;
         services.signals.reach(FailPoint::ExportAfterPublish).map_err(Stop::from)?;
         Ok(())
     }
@@ -584,6 +584,16 @@ impl From<Stop> for Trouble {
 impl From<DbError> for Trouble {
     fn from(error: DbError) -> Self {
         Self::Job(error.into())
+    }
+}
+
+impl From<JoinError> for Trouble {
+    fn from(error: JoinError) -> Self {
+        match error.try_into_panic() {
+            Ok(panic) => Self::Event(format!("the program failed over it: {}", words::of_panic(panic.as_ref()))),
+            // The runtime is shutting down.
+            Err(_) => Self::Job(Stop::Interrupted),
+        }
     }
 }
 

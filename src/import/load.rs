@@ -13,7 +13,7 @@ use super::head::{EventHead, Head};
 use super::outgoing::{self, Listening, Origin};
 use super::write::{self, EventState, Memory, Prepared};
 use super::{Context, RunError, Services, Target};
-use crate::db::{DbErrorKind, Tx};
+use crate::db::Tx;
 use crate::model::report::{Datasets, LinkCounts};
 use crate::model::{Code, Dataset, Problem};
 use crate::pace::Turn;
@@ -518,10 +518,7 @@ async fn store_entries(
         }
         Ok(stored)
     });
-    match stored.await {
-        Ok(stored) => Ok(stored?),
-        Err(error) => Err(RunError::Panicked(error.to_string())),
-    }
+    Ok(stored.await??)
 }
 
 /// Takes back an event that this job made, in chunks. The first says so in the checkpoint and the last leaves a fresh one,
@@ -586,39 +583,6 @@ pub(super) async fn take_back(
         services.signals.reach(FailPoint::TakingBackAfterCommit)?;
         if !is_left {
             return Ok(());
-        }
-    }
-}
-
-impl From<FeedError> for RunError {
-    fn from(error: FeedError) -> Self {
-        match error {
-            FeedError::Changed(why) => Self::Changed(why),
-            FeedError::Io(error) => Self::Io(error),
-            FeedError::Closed => Self::Changed("the reader ended early".to_owned()),
-        }
-    }
-}
-
-impl From<jobs::LeaseError> for RunError {
-    fn from(error: jobs::LeaseError) -> Self {
-        match error {
-            jobs::LeaseError::Fenced(_) => Self::LeaseLost,
-            jobs::LeaseError::Database(error) => Self::from(error),
-        }
-    }
-}
-
-impl From<crate::db::DbError> for RunError {
-    fn from(error: crate::db::DbError) -> Self {
-        match error.kind() {
-            // Where the file was replaced the process ends, and the job goes on with the next one.
-            DbErrorKind::Unreachable
-            | DbErrorKind::Locked
-            | DbErrorKind::Disk
-            | DbErrorKind::Conflict
-            | DbErrorKind::Replaced => Self::Outage(error.to_string()),
-            DbErrorKind::Constraint | DbErrorKind::Newer | DbErrorKind::Unusable => Self::Broken(error.to_string()),
         }
     }
 }

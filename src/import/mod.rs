@@ -9,6 +9,7 @@ mod context;
 mod definitions;
 mod dry;
 mod ends;
+mod error;
 mod examine;
 mod feed;
 mod head;
@@ -48,7 +49,7 @@ use crate::model::report::{Datasets, EventReport, LinkCounts, MediaCounts};
 use crate::model::words::counted;
 use crate::model::{Code, Dataset, JobId, JobState, OnError, OnExisting, Problem, Report};
 use crate::pace::{Audience, Pacer, Turn};
-use crate::signal::{FailPoint, Injected, Injection, Signals};
+use crate::signal::{FailPoint, Signals};
 use crate::storage::{MediaStore, hex};
 use crate::store::jobs::{self, Hold, Lease, SourceTurn};
 use crate::store::{events, records};
@@ -57,6 +58,7 @@ use check::{CheckError, CheckInput};
 pub use context::LONGEST_LOOK;
 use context::{Context, closed};
 pub use dry::{Plan, PlanError, PlannedEvent, plan};
+use error::{RunError, Stop};
 pub use examine::examine;
 use feed::Feed;
 use head::Head;
@@ -161,62 +163,6 @@ pub enum RunEnd {
     Retry(String),
     /// The job is another's now.
     LeaseLost,
-}
-
-/// Why the steps of a run ended early.
-#[derive(Debug)]
-pub(crate) enum RunError {
-    Refused(Box<Problem>),
-    Cancelled,
-    Changed(String),
-    Outage(String),
-    Broken(String),
-    Panicked(String),
-    Io(io::Error),
-    Interrupted,
-    BlockedOn(JobId),
-    Held(Hold, Duration),
-    LeaseLost,
-    Replan,
-}
-
-/// Why a job stops before its end without having failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stop {
-    /// The daemon stops.
-    Soft,
-    /// The lease is lost.
-    LeaseLost,
-    /// A person wants it cancelled.
-    Cancelled,
-}
-
-impl From<io::Error> for RunError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-impl From<Injected> for RunError {
-    fn from(injected: Injected) -> Self {
-        match injected.injection {
-            Injection::Fail => Self::Outage(injected.to_string()),
-            Injection::Die => Self::LeaseLost,
-        }
-    }
-}
-
-impl From<CheckError> for RunError {
-    fn from(error: CheckError) -> Self {
-        match error {
-            CheckError::Refused(problem) => Self::Refused(problem),
-            CheckError::Io(error) => Self::Io(error),
-            CheckError::Db(error) => Self::from(error),
-            CheckError::Stopped(Stop::Soft) => Self::Interrupted,
-            CheckError::Stopped(Stop::LeaseLost) => Self::LeaseLost,
-            CheckError::Stopped(Stop::Cancelled) => Self::Cancelled,
-        }
-    }
 }
 
 /// Imports the archive of a job: from its check to the frozen outcome.
@@ -414,7 +360,7 @@ impl Run<'_> {
         {
             let (path, event, job) = (self.import.folder.join(REJECTED_FILE), event.id, self.import.lease.job);
             let written = tokio::task::spawn_blocking(move || rejects::write(&path, &feed, event, job)).await;
-            written.map_err(|error| RunError::Panicked(panic_text(error)))??;
+            written??;
         }
         Ok(report)
     }
@@ -464,7 +410,7 @@ impl Run<'_> {
         let (path, limits) = (self.import.archive.clone(), self.services.limits.clone());
         let is_claimed = self.mode == Mode::Real;
         let opened = tokio::task::spawn_blocking(move || open(&path, &limits, is_claimed)).await;
-        let (opened, sha256) = opened.map_err(|error| RunError::Panicked(error.to_string()))??;
+        let (opened, sha256) = opened??;
         self.facts.bytes = opened.identity.size;
         self.facts.sha256 = Some(sha256);
         self.facts.event_name = opened.head.event.as_ref().map(|event| event.name.clone());
@@ -642,7 +588,7 @@ impl Run<'_> {
             })?;
             Ok::<_, CheckError>(Feed { archive, layout, limits, zone, checked })
         });
-        let mut feed = checked.await.map_err(|error| RunError::Panicked(panic_text(error)))??;
+        let mut feed = checked.await??;
         let warning = match target {
             Target::New { warning } => warning.as_deref().cloned(),
             Target::Existing(_) => None,
@@ -759,13 +705,4 @@ fn zone_of(head: &Head, target: &Target) -> Tz {
         Target::New { .. } => None,
     };
     head.event.as_ref().and_then(|event| event.zone).or(known).unwrap_or(Tz::UTC)
-}
-
-fn panic_text(error: tokio::task::JoinError) -> String {
-    match error.try_into_panic() {
-        Ok(panic) => (panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-            .or_else(|| panic.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "panicked".to_owned()),
-        Err(error) => error.to_string(),
-    }
 }

@@ -1,5 +1,7 @@
 //! Numbers and clauses in texts for people.
 
+use std::any::Any;
+
 /// A number with a comma between thousands.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -27,6 +29,15 @@ pub(crate) fn counted_grouped(count: u64, one: &str, many: &str) -> String {
 pub(crate) fn capital(text: &str) -> String {
     let mut characters = text.chars();
     characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
+}
+
+/// What a panic has said.
+pub(crate) fn of_panic(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| panic.downcast_ref::<&str>().map(|words| (*words).to_owned()))
+        .unwrap_or_else(|| "it said nothing".to_owned())
 }
 
 #[cfg(test)]

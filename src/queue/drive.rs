@@ -1,6 +1,5 @@
 //! One claimed job's way through its runner and back into the table.
 
-use std::any::Any;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +12,7 @@ use super::backoff::backoff;
 use super::{Outcome, QueueHandle, QueueSettings, Runner};
 use crate::clock::{Clock, Timestamp};
 use crate::db::Database;
-use crate::model::JobId;
+use crate::model::{JobId, words};
 use crate::pace::Turns;
 use crate::store::jobs::{self, ClaimedJob, Hold, Lease, LeaseError, MustEnd, OwnerId};
 
@@ -161,7 +160,7 @@ impl<R: Runner> Driver<R> {
         match run.await {
             Ok(outcome) => Run::Ended(outcome),
             Err(error) => match error.try_into_panic() {
-                Ok(panic) => Run::Panicked(words_of(panic.as_ref())),
+                Ok(panic) => Run::Panicked(words::of_panic(panic.as_ref())),
                 // The runtime is shutting down.
                 Err(_) => Run::Ended(Outcome::Interrupted),
             },
@@ -263,12 +262,4 @@ impl<R: Runner> Driver<R> {
             () = self.clock.sleep(duration) => {}
         }
     }
-}
-
-fn words_of(panic: &(dyn Any + Send)) -> String {
-    panic
-        .downcast_ref::<String>()
-        .cloned()
-        .or_else(|| panic.downcast_ref::<&str>().map(|words| (*words).to_owned()))
-        .unwrap_or_else(|| "it said nothing".to_owned())
 }
