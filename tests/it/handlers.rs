@@ -76,6 +76,23 @@ impl Root {
 }
 
 #[test]
+fn whoever_deletes_an_event_reads_which_handlers_are_not_told() {
+    let receiver = strict();
+    let root = Root::new(&receiver, "");
+    let delete = |wanted: &str| {
+        root.configure(&receiver, wanted);
+        root.end_well(&["import", "--again", &root.archive()]);
+        let event = root.succeed(&["events", "list", "--json"]).json()[0]["id"].to_string();
+        root.succeed(&["events", "delete", &event, "--yes"]).out
+    };
+    let deleted = delete("");
+    assert!(deleted.ends_with(" records. The handler `tickets` is not told of it.\n"), "{deleted}");
+    let deleted = delete("actions = [\"created\", \"import.finished\"]");
+    assert!(deleted.ends_with(" records.\n"), "{deleted}");
+    assert_eq!(receiver.requests().len(), 0);
+}
+
+#[test]
 fn a_command_tells_everything_before_it_ends_and_only_where_it_is_asked_to() {
     let receiver = strict();
     let root = Root::new(&receiver, "");

@@ -6,8 +6,10 @@ use super::super::context::Asking;
 use super::super::show::{counted, safe};
 use super::super::{Context, Failure, Loudness};
 use super::{DeleteArgs, find};
+use crate::config::HandlerEntry;
 use crate::db::Database;
-use crate::model::{JobId, JobState};
+use crate::model::handler::Change;
+use crate::model::{Dataset, JobId, JobState};
 use crate::store::events;
 use crate::store::jobs::{self, Filter};
 
@@ -30,11 +32,12 @@ pub(super) async fn run(
         event.account
     );
     let held = format!("{name} with {}", counted(records, "record", "records"));
+    let untold = untold(&context.settings.handlers, &event.account);
     refuse_while_imported(database, event.id, &name).await?;
     if !args.yes {
         let answer = match context.asking {
             Asking::Impossible => Answer::Nobody,
-            Asking::Possible => ask(&format!("Delete {held} for good?"), &mut io::stdin().lock())?,
+            Asking::Possible => ask(&format!("Delete {held} for good?{untold}"), &mut io::stdin().lock())?,
         };
         match answer {
             Answer::Yes => {}
@@ -48,9 +51,23 @@ pub(super) async fn run(
     }
     delete(database, event.id, &name, context).await?;
     if context.loudness == Loudness::Normal {
-        writeln!(out, "Deleted {held}.")?;
+        writeln!(out, "Deleted {held}.{untold}")?;
     }
     Ok(())
+}
+
+/// Says, where handlers are told when records of the account are gone, that they hear nothing of a deletion.
+fn untold(handlers: &[HandlerEntry], account: &str) -> String {
+    let hears = |entry: &&HandlerEntry| {
+        Dataset::ALL.iter().any(|dataset| entry.interest.wants_record(account, *dataset, Change::Gone))
+    };
+    let names: Vec<String> =
+        handlers.iter().filter(hears).map(|entry| format!("`{}`", entry.interest.handler)).collect();
+    match names.as_slice() {
+        [] => String::new(),
+        [one] => format!(" The handler {one} is not told of it."),
+        several => format!(" The handlers {} are not told of it.", several.join(", ")),
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
