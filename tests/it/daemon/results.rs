@@ -132,10 +132,12 @@ with_each_database! {
             if json_of(&daemon.root().join(status))["text"] == "Importing event (1/1)" {
                 break;
             }
-            daemon.clock.advance(Duration::from_secs(1));
+            // The disk may be slower than this clock, which must not come to the next chunk.
+            if daemon.clock.monotonic() - begun < Duration::from_secs(50) {
+                daemon.clock.advance(Duration::from_secs(1));
+            }
             daemon.look().await;
         }
-        assert!(daemon.clock.monotonic() - begun < Duration::from_secs(100));
         assert_eq!(daemon.signals.visits(FailPoint::ChunkAfterCommit), 1);
         daemon.idle_in_steps().await;
         daemon.finish().await;
