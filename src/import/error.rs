@@ -15,17 +15,29 @@ use crate::store::jobs::{Hold, LeaseError};
 /// Why the steps of a run ended early.
 #[derive(Debug)]
 pub(crate) enum RunError {
+    /// The archive is not taken, and why.
     Refused(Box<Problem>),
+    /// A person wants it cancelled.
     Cancelled,
+    /// The archive reads otherwise than in the check.
     Changed(String),
+    /// Something outside is out of order and will pass.
     Outage(String),
+    /// Something here is wrong, and will be the next time.
     Broken(String),
+    /// A step panicked, with these words.
     Panicked(String),
+    /// The disk fails.
     Io(io::Error),
+    /// The daemon stops.
     Interrupted,
+    /// Another import comes first.
     BlockedOn(JobId),
+    /// It must wait for something that is as it should be, and looks again after that long.
     Held(Hold, Duration),
+    /// The job is another's now.
     LeaseLost,
+    /// The event is not what the plan was made for.
     Replan,
 }
 

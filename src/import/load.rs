@@ -179,8 +179,8 @@ fn after(stage: Stage) -> Stage {
 pub(super) fn phrase(stage: Stage) -> String {
     match stage {
         Stage::Problems => "writing problems".to_owned(),
-        Stage::Records(dataset) => format!("importing {}", dataset.as_str().replace('_', " ")),
-        Stage::Gone(dataset) => format!("looking for {} that are gone", dataset.as_str().replace('_', " ")),
+        Stage::Records(dataset) => format!("importing {}", dataset.plural()),
+        Stage::Gone(dataset) => format!("looking for {} that are gone", dataset.plural()),
         Stage::Media => "storing media".to_owned(),
         Stage::Done => "reporting".to_owned(),
     }
@@ -584,5 +584,20 @@ pub(super) async fn take_back(
         if !is_left {
             return Ok(());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stages_are_told_in_the_words_of_the_report() {
+        let stages = [
+            Stage::Records(Dataset::Event),
+            Stage::Records(Dataset::Microlocations),
+            Stage::Gone(Dataset::CustomForms),
+        ];
+        assert_eq!(stages.map(phrase), ["importing event", "importing rooms", "looking for form fields that are gone"]);
     }
 }

@@ -66,7 +66,6 @@ pub use load::Checkpoint;
 use load::Stage;
 use outgoing::Listening;
 use plan::Target;
-
 use source::{Layout, ReadError};
 
 /// What serves every import.
@@ -561,7 +560,7 @@ impl Run<'_> {
                 if stop.is_cancelled() {
                     return Err(CheckError::Stopped(Stop::Soft));
                 }
-                let stage = format!("checking {}", dataset.as_str().replace('_', " "));
+                let stage = format!("checking {}", dataset.plural());
                 on_progress(Step::At { stage: &stage, done: read, total: 0 });
                 steps.set(steps.get().wrapping_add(1));
                 if mode == Mode::Real && read > 0 && steps.get().is_multiple_of(STEPS_BETWEEN_NOTES) {

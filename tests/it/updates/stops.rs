@@ -252,7 +252,7 @@ on_both_databases! {
         assert_eq!(imported.dataset("event").updated, 1);
         assert_eq!(imported.dataset("microlocations").updated, 1);
         assert_eq!(imported.dataset("sessions").updated, 0);
-        assert!(imported.report.summary.contains("microlocations"), "{}", imported.report.summary);
+        assert!(imported.report.summary.contains("rooms"), "{}", imported.report.summary);
     }
 
     async fn the_way_back_from_a_cancelled_update_is_no_duplicate(database: TestDatabase) {
