@@ -22,10 +22,7 @@ impl App {
         match news {
             InboxNews::Incomplete(told) => {
                 let account = self.settings.account(&told.account);
-                let is_default = told.account == self.settings.inbox.default_account;
-                let inbox = &self.settings.folders().inbox;
-                let folder = if is_default { inbox.clone() } else { inbox.join(&told.account) };
-                let path = folder.join(&told.name).display().to_string();
+                let path = self.settings.inbox_of(&told.account).join(&told.name).display().to_string();
                 let upload = IncompleteUpload {
                     public_name: &self.settings.mail.public_name,
                     display_name: account.map(|account| account.display_name.as_str()),

@@ -74,10 +74,7 @@ async fn gather(context: &Context) -> Result<Vec<AccountDocument<'_>>, Failure> 
 
 fn document<'a>(account: &'a Account, context: &Context, last_job: Option<JobDocument>) -> AccountDocument<'a> {
     let settings = &context.settings;
-    let is_default = account.name == settings.inbox.default_account;
-    // Files directly in the inbox are the default account's.
-    let inbox = settings.folders().inbox.clone();
-    let folder = if is_default { inbox } else { inbox.join(&account.name) };
+    let folder = settings.inbox_of(&account.name);
     AccountDocument {
         name: &account.name,
         display_name: &account.display_name,
@@ -88,7 +85,7 @@ fn document<'a>(account: &'a Account, context: &Context, last_job: Option<JobDoc
         on_existing: account.on_existing.as_str(),
         with_handlers: account.with_handlers,
         allow: account.allow.iter().map(|allow| allow_word(*allow)).collect(),
-        is_default,
+        is_default: account.name == settings.inbox.default_account,
         last_job,
     }
 }

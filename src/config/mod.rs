@@ -25,6 +25,8 @@ mod tests;
 mod units;
 mod unknown;
 
+use std::path::PathBuf;
+
 use ::config::Value;
 
 pub use accounts::{Account, Allow};
@@ -130,6 +132,12 @@ impl Settings {
     /// The account to which files directly in the inbox belong.
     pub fn default_account(&self) -> Option<&Account> {
         self.account(&self.inbox.default_account)
+    }
+
+    /// Where an account drops its files: the default account in the inbox itself, others in a folder of their name.
+    pub fn inbox_of(&self, account: &str) -> PathBuf {
+        let inbox = &self.folders.inbox;
+        if account == self.inbox.default_account { inbox.clone() } else { inbox.join(account) }
     }
 
     /// Every setting with its value in force and its origin, in the order of `config/default.toml`; secrets are masked.

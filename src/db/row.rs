@@ -25,6 +25,14 @@ impl Row {
     pub fn get<T: FromColumn>(&self, column: usize) -> Result<T, DbError> {
         T::from_column(self, column).map_err(|error| DbError::new("read a column", error).at(column))
     }
+
+    /// The count in a column; 0 where a foreign hand has made it negative.
+    ///
+    /// # Errors
+    /// Where the column holds something else.
+    pub fn count(&self, column: usize) -> Result<u64, DbError> {
+        Ok(u64::try_from(self.get::<i64>(column)?).unwrap_or(0))
+    }
 }
 
 /// What a column can be read as.

@@ -116,14 +116,13 @@ pub async fn forget(tx: &mut Tx, path: &str) -> Result<(), DbError> {
 
 fn read(row: &Row) -> Result<ArrivalRow, DbError> {
     let state: String = row.get(2)?;
-    let bytes: i64 = row.get(4)?;
     Ok(ArrivalRow {
         path: row.get(0)?,
         account: row.get(1)?,
         // A word of a later version: the file is looked at anew.
         state: ArrivalState::parse(&state).unwrap_or(ArrivalState::Arriving),
         identity: row.get(3)?,
-        bytes: u64::try_from(bytes).unwrap_or(0),
+        bytes: row.count(4)?,
         reason: row.get(5)?,
         first_seen: row.get(6)?,
         changed_at: row.get(7)?,

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use uuid::Uuid;
 
-use super::records::take_ids;
+use super::records::{json_list, take_ids};
 use crate::clock::Timestamp;
 use crate::db::{Arg, BulkTable, Column, ColumnType, Database, DbError, Row, Sql, Tx};
 use crate::model::JobId;
@@ -503,7 +503,7 @@ pub async fn hurry_once(tx: &mut Tx, handler: &str, now: Timestamp) -> Result<u6
 /// Where the database is out of reach.
 pub async fn backlog(database: &Database, job: JobId) -> Result<Vec<(String, u64)>, DbError> {
     let rows = database.fetch_all(&BACKLOG, &[job.into()]).await?;
-    rows.iter().map(|row| Ok((row.get(0)?, count(row, 1)?))).collect()
+    rows.iter().map(|row| Ok((row.get(0)?, row.count(1)?))).collect()
 }
 
 /// How many messages of a job are in each state, by handler.
@@ -634,17 +634,8 @@ pub async fn retract(tx: &mut Tx, job: JobId, after: i64, upto: i64) -> Result<V
     tx.fetch_all(&TOLD, &args).await?.iter().map(told).collect()
 }
 
-fn json_list(ids: &[i64]) -> String {
-    // A list of numbers can always be written as JSON.
-    serde_json::to_string(ids).unwrap_or_default()
-}
-
-fn count(row: &Row, column: usize) -> Result<u64, DbError> {
-    Ok(u64::try_from(row.get::<i64>(column)?).unwrap_or(0))
-}
-
 fn counted(row: &Row) -> Result<(String, DeliveryState, u64), DbError> {
-    Ok((row.get(0)?, DeliveryState::parse(&row.get::<String>(1)?), count(row, 2)?))
+    Ok((row.get(0)?, DeliveryState::parse(&row.get::<String>(1)?), row.count(2)?))
 }
 
 fn view(row: &Row) -> Result<DeliveryView, DbError> {

@@ -298,8 +298,7 @@ pub async fn record_counts(database: &Database, event_id: i64) -> Result<Vec<(Da
     let mut counts = Vec::new();
     for dataset in Dataset::ALL.into_iter().filter(|dataset| *dataset != Dataset::Event) {
         if let Some(row) = database.fetch_optional(&count_sql(dataset), &[event_id.into()]).await? {
-            let count = |column| row.get::<i64>(column).map(|count| u64::try_from(count).unwrap_or(0));
-            counts.push((dataset, count(0)?, count(1)?));
+            counts.push((dataset, row.count(0)?, row.count(1)?));
         }
     }
     Ok(counts)

@@ -427,12 +427,11 @@ pub struct Counts {
 /// Where the database is out of reach.
 pub async fn counts(tx: &mut Tx, event: i64) -> Result<Counts, DbError> {
     let mut counts = Counts::default();
-    let count = |row: &crate::db::Row, column| row.get::<i64>(column).map(|count| u64::try_from(count).unwrap_or(0));
     if let Some(row) = tx.fetch_optional(&COUNTS, &[event.into()]).await? {
-        (counts.sessions, counts.accepted, counts.scheduled) = (count(&row, 0)?, count(&row, 1)?, count(&row, 2)?);
+        (counts.sessions, counts.accepted, counts.scheduled) = (row.count(0)?, row.count(1)?, row.count(2)?);
     }
     if let Some(row) = tx.fetch_optional(&SPEAKER_COUNT, &[event.into()]).await? {
-        counts.speakers = count(&row, 0)?;
+        counts.speakers = row.count(0)?;
     }
     Ok(counts)
 }

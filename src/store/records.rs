@@ -635,9 +635,9 @@ pub async fn resolve_arrived(
     Ok(resolved)
 }
 
-fn json_list(texts: &[&str]) -> String {
-    // A list of texts can always be written as JSON.
-    serde_json::to_string(texts).unwrap_or_default()
+pub(super) fn json_list<T: serde::Serialize>(items: &[T]) -> String {
+    // A list of numbers or texts can always be written as JSON.
+    serde_json::to_string(items).unwrap_or_default()
 }
 
 fn from_json<T: serde::de::DeserializeOwned>(rows: &[Row]) -> Result<Vec<T>, DbError> {

@@ -227,8 +227,8 @@ pub async fn changes_since(
 ) -> Result<Changes, DbError> {
     let mut changes = Changes::default();
     if let Some(row) = database.fetch_optional(&CHANGES, &[event.into(), since.into()]).await? {
-        let count = |column| row.get::<i64>(column).map(|count| u64::try_from(count).unwrap_or(0));
-        (changes.added, changes.moved, changes.removed, changes.changed) = (count(0)?, count(1)?, count(2)?, count(3)?);
+        (changes.added, changes.moved, changes.removed, changes.changed) =
+            (row.count(0)?, row.count(1)?, row.count(2)?, row.count(3)?);
     }
     for row in database.fetch_all(&NAMED, &[event.into(), since.into(), named_at_most.into()]).await? {
         changes.named.push((row.get(0)?, row.get(1)?, row.get(2)?));

@@ -141,7 +141,7 @@ pub async fn slots(database: &Database, name: &str, limit: i64) -> Result<Vec<(T
 /// Where the database is out of reach.
 pub async fn failed(tx: &mut Tx, name: &str, now: Timestamp, error: &str) -> Result<(u64, Timestamp), DbError> {
     match tx.fetch_optional(&FAILED, &[name.into(), now.into(), error.into()]).await? {
-        Some(row) => Ok((count(&row, 0)?, row.get(1)?)),
+        Some(row) => Ok((row.count(0)?, row.get(1)?)),
         None => Ok((1, now)),
     }
 }
@@ -159,13 +159,9 @@ fn schedule(row: &Row) -> Result<ScheduleRow, DbError> {
         name: row.get(0)?,
         expression: row.get(1)?,
         looked_until: row.get(2)?,
-        dropped: count(row, 3)?,
-        failures: count(row, 4)?,
+        dropped: row.count(3)?,
+        failures: row.count(4)?,
         failing_since: row.get(5)?,
         last_error: row.get(6)?,
     })
-}
-
-fn count(row: &Row, column: usize) -> Result<u64, DbError> {
-    Ok(u64::try_from(row.get::<i64>(column)?).unwrap_or(0))
 }

@@ -55,14 +55,12 @@ pub(super) fn of_job(worker: &Worker, import: &Import, report: &Report, folder: 
         RestingPlace::Done => &folders.done,
         RestingPlace::Rejected => &folders.rejected,
     };
-    let is_default = settings.inbox.default_account == report.account;
-    let inbox = if is_default { folders.inbox.clone() } else { folders.inbox.join(&report.account) };
     let context = JobMailContext {
         public_name: &settings.mail.public_name,
         display_name: Some(&import.account.display_name),
         result_folder: &results.display().to_string(),
         archive_folder: Some(&resting.join(&report.account).display().to_string()),
-        inbox_folder: Some(&inbox.display().to_string()),
+        inbox_folder: Some(&settings.inbox_of(&report.account).display().to_string()),
         rejected_zip: results.join(outbox::REJECTED_FILE).exists(),
         errors_csv,
     };

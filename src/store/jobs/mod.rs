@@ -190,7 +190,3 @@ fn owner_id(row: &Row, column: usize) -> Result<OwnerId, DbError> {
 fn to_int(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
-
-fn to_count(value: i64) -> u64 {
-    u64::try_from(value).unwrap_or(0)
-}

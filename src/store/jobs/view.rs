@@ -1,6 +1,6 @@
 //! Jobs as people see them.
 
-use super::{job_id, optional_job_id, progress_text, to_count, to_int};
+use super::{job_id, optional_job_id, progress_text, to_int};
 use crate::clock::Timestamp;
 use crate::db::{Arg, Database, DbError, Row, Sql};
 use crate::model::{JobId, JobState};
@@ -231,7 +231,7 @@ pub async fn counts(database: &Database, account: Option<&str>) -> Result<Vec<(J
         let counted = state(&row, 0)?;
         for (state, count) in &mut counts {
             if *state == counted {
-                *count = to_count(row.get(1)?);
+                *count = row.count(1)?;
             }
         }
     }
@@ -264,7 +264,7 @@ pub async fn ending(database: &Database, account: &str, now: Timestamp) -> Resul
 
 async fn count(database: &Database, sql: &Sql, args: &[Arg]) -> Result<u64, DbError> {
     match database.fetch_optional(sql, args).await? {
-        Some(row) => Ok(to_count(row.get(0)?)),
+        Some(row) => row.count(0),
         None => Ok(0),
     }
 }
@@ -283,7 +283,7 @@ pub(super) fn view(row: &Row) -> Result<(JobView, usize), DbError> {
         account: row.get(2)?,
         state,
         archive_name: row.get(4)?,
-        archive_bytes: to_count(row.get(5)?),
+        archive_bytes: row.count(5)?,
         archive_sha256: row.get(6)?,
         source_key: row.get(7)?,
         again: row.get(8)?,
@@ -293,17 +293,17 @@ pub(super) fn view(row: &Row) -> Result<(JobView, usize), DbError> {
         run_at: row.get(12)?,
         started_at: row.get(13)?,
         finished_at: row.get(14)?,
-        attempts: to_count(row.get(15)?),
-        outages: to_count(row.get(16)?),
-        strikes: to_count(row.get(17)?),
+        attempts: row.count(15)?,
+        outages: row.count(16)?,
+        strikes: row.count(17)?,
         cancel_requested: row.get(18)?,
         last_trouble: row.get(19)?,
         waits_for: row.get::<Option<String>>(20)?.filter(|_| waits),
         waits_since: row.get::<Option<Timestamp>>(21)?.filter(|_| waits),
         blocked_on: optional_job_id(row, 22)?,
         stage: row.get(23)?,
-        stage_done: to_count(row.get(24)?),
-        stage_total: to_count(row.get(25)?),
+        stage_done: row.count(24)?,
+        stage_total: row.count(25)?,
         event_id: row.get(26)?,
         event_created: row.get(27)?,
         summary: row.get(28)?,
